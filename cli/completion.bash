@@ -1,0 +1,2 @@
+# bash completion for filedup: the program knows its own verbs and options.
+source <(filedup --completion bash)

@@ -1,0 +1,2 @@
+noinst_LIBRARIES += libcopy.a
+libcopy_a_SOURCES =

@@ -1,0 +1,130 @@
+#pragma once
+
+/* Entry: a row of the management table: what a user asked for one file, and how it stands. */
+
+#include <glib.h>
+#include <libconfig.h>
+#include <sys/types.h>
+
+#include "base/message.h"
+
+G_BEGIN_DECLS
+
+typedef struct Store Store;
+
+typedef enum { BACKUP_ON_CLOSE, BACKUP_PER_WRITE, BACKUP_COUNT } BackupMode;
+typedef enum { RECOVER_AUTO, RECOVER_MANUAL, RECOVER_NOTIFY, RECOVER_COUNT } RecoverMode;
+typedef enum { JOB_NONE, JOB_BACKUP, JOB_RECOVERY } JobKind;
+typedef enum { RESULT_NONE, RESULT_OK, RESULT_FAILED } JobResult;
+typedef enum { PENDING_NONE, PENDING_UPDATE, PENDING_SUSPEND, PENDING_DELETE } PendingChange;
+
+#define ENTRY_RETRIES_DEFAULT 3
+#define ENTRY_RETRIES_MAX     1000
+#define ENTRY_TIMEOUT_DEFAULT 60
+#define ENTRY_TIMEOUT_MAX     86400
+#define ENTRY_KEEP_DEFAULT    "24h 7d 4w 12m"
+#define ENTRY_STORES_MAX      8
+
+/* What a row says; what is compared when the table changes. */
+typedef struct Row {
+    char       *path;      /* canonical */
+    BackupMode  backup;
+    RecoverMode recover;
+    uid_t       principal; /* who registered it; copiers become this user */
+    char      **to;        /* names of stores; NULL: the default one */
+    guint       retries;
+    guint       timeout_sec;
+    char       *keep;
+    gboolean    suspended;
+    char       *source;    /* the file that declares it; read-only here unless it is our own table */
+    gboolean    declared;  /* by the settings or entries.d */
+} Row;
+
+void     row_free(Row *row);
+Row     *row_copy(const Row *row);
+gboolean row_equal(const Row *a, const Row *b);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Row, row_free)
+
+const char *backup_mode_name(BackupMode mode);
+const char *recover_mode_name(RecoverMode mode);
+gboolean    backup_mode_parse(const char *text, BackupMode *ret_mode, GError **error);
+gboolean    recover_mode_parse(const char *text, RecoverMode *ret_mode, GError **error);
+
+/* "24h 7d 4w 12m": numbers with a unit, each unit at most once, in that order. */
+gboolean keep_check(const char *keep, GError **error);
+
+/* One group of `entries`, and back. `principal` is used unless `own` (our own table, where rows say
+ * whose they are). */
+Row *row_from_setting(const config_setting_t *group, uid_t principal, gboolean own,
+                      GError **error);
+void row_to_setting(const Row *row, config_setting_t *list);
+
+/* How far one store of a row is. The recorded values are the store's own, asked once and kept. */
+typedef struct Target {
+    Store   *store;
+    gboolean known;              /* the store has answered what it has               */
+    gboolean asking;
+    gboolean appending;
+    guint64  durable_generation; /* everything up to it is durable there             */
+    char    *error;              /* why the last append failed, or NULL              */
+
+    StoredState state;
+    FileStat    stat;
+    guint8      hash[HASH_BYTES];
+    gboolean    has_hash;
+    GBytes     *attributes;
+    Quality     quality;
+    gint64      time_usec;
+    char       *mirror;          /* relative to the store */
+    guint64     sequence;
+} Target;
+
+typedef struct Entry {
+    Row    *row;
+    guint64 id; /* of this run */
+    char   *folder, *name;
+    guint64 device; /* of the folder, 0 while unknown: picks watcher and copiers */
+
+    WatchState watch;
+    int        watch_errno;
+    guint64    watch_needed;
+
+    GPtrArray *targets; /* of Target, in the row's order */
+
+    /* A generation is a reason to look at the file; events of the watcher are counted apart, since
+     * they alone can spoil a capture. */
+    guint64  generation, event_serial;
+    gboolean compare_content; /* the next capture reads whatever the stat says */
+
+    struct Task *task;     /* what runs now, or NULL                      */
+    GQueue       requests; /* recoveries that users asked for, in order   */
+    guint        timer;    /* the next look, or 0                         */
+    gint64       due_usec; /* when that is, CLOCK_MONOTONIC               */
+    gint64       not_before_usec;
+    gboolean     device_asked, active;
+
+    JobKind   last_job;
+    gint64    started_usec; /* since the epoch */
+    JobResult result;
+    char     *error;
+    guint     failures, unstable;
+    gint64    last_fuzzy_usec; /* CLOCK_MONOTONIC of the last fuzzy capture, or 0 */
+    gint64    gone_since_usec; /* CLOCK_MONOTONIC, or 0 */
+    gboolean  absent;          /* its folder is not there, or another file system is */
+    gboolean  missing;         /* the file is not there */
+    gboolean  stuck;           /* a copier that will not die has it */
+    char     *writer;
+    gint64    current_usec; /* since the epoch: the content of that moment is durable everywhere */
+    PendingChange pending;
+} Entry;
+
+Entry *entry_new(Row *row_taken);
+void   entry_free(Entry *e);
+void   target_free(Target *t);
+
+/* Generations that some usable store has still to take. */
+gboolean entry_is_dirty(const Entry *e);
+Target  *entry_find_target(const Entry *e, const Store *store);
+void     entry_set_error(Entry *e, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+G_END_DECLS

@@ -1,0 +1,17 @@
+# Layer 1: nouns, in CUnit. The other layers are scripts that drive the real daemon (tests/run).
+
+if HAVE_CUNIT
+noinst_LIBRARIES += libunit.a
+libunit_a_SOURCES = tests/unit/unit.c tests/unit/unit.h
+libunit_a_CFLAGS = $(AM_CFLAGS) $(CUNIT_CFLAGS)
+UNIT_CFLAGS = $(AM_CFLAGS) $(CUNIT_CFLAGS)
+UNIT_LIBS = $(DEPS_LIBS) $(CUNIT_LIBS)
+UNIT_PROGRAMS =
+include tests/unit/base.mk
+include tests/unit/copy.mk
+include tests/unit/daemon.mk
+include tests/unit/feed.mk
+include tests/unit/store.mk
+check_PROGRAMS += $(UNIT_PROGRAMS)
+TESTS += $(UNIT_PROGRAMS)
+endif

@@ -1,0 +1,431 @@
+/* stores.c - keepers as the parent sees them: opening, requests, absence
+ *
+ * A store that is not there is looked for again every ABSENT_RETRY_SEC and whenever a mount changes;
+ * nothing is written until its uuid has been seen.
+ */
+
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "daemon/link.h"
+#include "daemon/stores.h"
+
+#define ABSENT_RETRY_SEC 10
+
+typedef struct Request {
+    StoreAnswer func;
+    gpointer    data;
+} Request;
+
+struct Store {
+    Stores  *stores;
+    char    *name, *path, *uuid;
+    gboolean create;
+
+    StoreState  state;
+    char       *note;
+    gboolean    damaged, full, refused;
+    gint64      seen_usec;
+    guint64     free_bytes, size_bytes, journal_bytes;
+    Link       *link;
+    GHashTable *requests; /* job -> Request */
+    guint       retry_source;
+};
+
+struct Stores {
+    gboolean   system, stopping;
+    StoresFunc func;
+    gpointer   data;
+    GList     *list;
+};
+
+static void start(Store *store);
+
+static gboolean
+on_retry(gpointer data)
+{
+    Store *store = data;
+
+    store->retry_source = 0;
+    start(store);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+set_state(Store *store, StoreState state, const char *note)
+{
+    gboolean told = store->state == state && g_strcmp0(store->note, note) == 0;
+
+    store->state = state;
+    g_free(store->note);
+    store->note = g_strdup(note ? note : "");
+    if (!told && state == STORE_READY)
+        g_message("store \"%s\" is ready at '%s'", store->name, store->path);
+    else if (!told && state != STORE_OPENING)
+        g_warning("store \"%s\": %s; files wait for it", store->name, store->note);
+    if (!told)
+        store->stores->func(store, store->stores->data);
+}
+
+static void
+fail_requests(Store *store)
+{
+    g_autoptr(GHashTable) requests = g_steal_pointer(&store->requests);
+    g_autoptr(GError) error = NULL;
+    GHashTableIter iter;
+    gpointer value;
+
+    store->requests = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    throw_error(&error, FILEDUP_ERROR_AGAIN, "store \"%s\" is not available%s%s", store->name,
+                store->note && store->note[0] ? ": " : "", store->note ? store->note : "");
+    g_hash_table_iter_init(&iter, requests);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        Request *r = value;
+        r->func(store, NULL, error, r->data);
+    }
+}
+
+static void
+on_opened(Store *store, Message *m)
+{
+    g_autoptr(GVariant) failure = NULL;
+    g_autoptr(GError) error = NULL;
+    const char *uuid, *note;
+    guint64 applied;
+    int errnum;
+
+    g_variant_get(m->body, "(@" MESSAGE_ERROR_TYPE "&stb&s)", &failure, &uuid, &applied,
+                  &store->damaged, &note);
+    if (!message_error_check(failure, &errnum, &error)) {
+        store->refused = TRUE; /* no quick restart: it has said why */
+        set_state(store,
+                  errnum == ENOENT  ? STORE_ABSENT
+                  : errnum == EROFS ? STORE_READ_ONLY
+                  : errnum == EBUSY ? STORE_BUSY
+                                    : STORE_FAILED,
+                  error->message);
+        return;
+    }
+    if (note[0])
+        g_message("store \"%s\": %s", store->name, note);
+    for (GList *l = store->stores->list; l; l = l->next) {
+        Store *other = l->data;
+        if (other != store && other->state == STORE_READY && g_str_equal(other->uuid, uuid)) {
+            g_autofree char *text = g_strdup_printf(
+                "it has the uuid of store \"%s\" (%s): a copy of a store is not used beside it",
+                other->name, other->path);
+            store->refused = TRUE;
+            set_state(store, STORE_FAILED, text);
+            link_kill(store->link);
+            return;
+        }
+    }
+    g_free(store->uuid);
+    store->uuid = g_strdup(uuid);
+    store->create = FALSE;
+    store->seen_usec = g_get_real_time();
+    store->refused = store->full = FALSE;
+    link_proved(store->link);
+    set_state(store, STORE_READY, NULL);
+}
+
+static void
+answer(Store *store, Message *m)
+{
+    guint64 job;
+    g_autofree Request *r = NULL;
+    g_autofree gpointer key = NULL;
+
+    g_variant_get_child(m->body, 0, "t", &job);
+    if (g_hash_table_steal_extended(store->requests, &job, &key, (gpointer *) &r))
+        r->func(store, m, NULL, r->data);
+}
+
+static void
+on_link(G_GNUC_UNUSED Link *link, Message *m, gpointer data)
+{
+    Store *store = data;
+
+    if (!m) {
+        if (store->state == STORE_READY)
+            set_state(store, STORE_OPENING, "its keeper is being restarted");
+        fail_requests(store);
+        if (!store->stores->stopping && !store->retry_source) {
+            if (store->refused)
+                store->retry_source = g_timeout_add_seconds(ABSENT_RETRY_SEC, on_retry, store);
+            else
+                store->retry_source = g_timeout_add(200, on_retry, store);
+        }
+        return;
+    }
+    switch (m->type) {
+    case MESSAGE_KEEPER_OPENED:
+        on_opened(store, m);
+        break;
+    case MESSAGE_KEEPER_SPACE:
+        g_variant_get(m->body, "(ttttt)", &store->free_bytes, &store->size_bytes,
+                      &store->journal_bytes, NULL, NULL);
+        store->seen_usec = g_get_real_time();
+        break;
+    case MESSAGE_KEEPER_FOUND:
+    case MESSAGE_KEEPER_STAGED:
+    case MESSAGE_KEEPER_DURABLE:
+    case MESSAGE_KEEPER_CONTENT:
+    case MESSAGE_KEEPER_POINTS:
+        answer(store, m);
+        break;
+    default:
+        g_warning("store \"%s\": its keeper said %s; it is restarted", store->name,
+                  message_name(m->type));
+        link_kill(store->link);
+    }
+}
+
+static void
+start(Store *store)
+{
+    RoleArgs args = {.kind = ROLE_KEEPER,
+                     .store_path = store->path,
+                     .store_uuid = store->uuid,
+                     .store_create = store->create,
+                     .system = store->stores->system};
+
+    g_clear_handle_id(&store->retry_source, g_source_remove);
+    link_free(store->link);
+    store->link = link_new(&args, FALSE, on_link, store);
+    store->refused = FALSE;
+    if (store->state != STORE_ABSENT && store->state != STORE_BUSY)
+        store->state = STORE_OPENING;
+    link_start(store->link);
+    if (!link_is_running(store->link))
+        store->retry_source = g_timeout_add_seconds(1, on_retry, store);
+}
+
+static void
+store_free(Store *store)
+{
+    g_clear_handle_id(&store->retry_source, g_source_remove);
+    link_free(store->link);
+    g_hash_table_unref(store->requests);
+    g_free(store->name);
+    g_free(store->path);
+    g_free(store->uuid);
+    g_free(store->note);
+    g_free(store);
+}
+
+Stores *
+stores_new(gboolean system, StoresFunc func, gpointer data)
+{
+    Stores *s = g_new0(Stores, 1);
+
+    s->system = system;
+    s->func = func;
+    s->data = data;
+    return s;
+}
+
+void
+stores_free(Stores *s)
+{
+    if (!s)
+        return;
+    g_list_free_full(s->list, (GDestroyNotify) store_free);
+    g_free(s);
+}
+
+static gint
+compare_names(gconstpointer a, gconstpointer b)
+{
+    return strcmp(((const Store *) a)->name, ((const Store *) b)->name);
+}
+
+Store *
+stores_add(Stores *s, const char *name, const char *path, const char *uuid, gboolean create)
+{
+    Store *store = g_new0(Store, 1);
+
+    store->stores = s;
+    store->name = g_strdup(name);
+    store->path = g_strdup(path);
+    store->uuid = g_strdup(uuid);
+    store->note = g_strdup("");
+    store->create = create;
+    store->requests = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    s->list = g_list_insert_sorted(s->list, store, compare_names);
+    start(store);
+    return store;
+}
+
+void
+stores_remove(Stores *s, Store *store)
+{
+    s->list = g_list_remove(s->list, store);
+    store_free(store);
+}
+
+Store *
+stores_find(Stores *s, const char *name)
+{
+    for (GList *l = s->list; l; l = l->next)
+        if (g_str_equal(((Store *) l->data)->name, name))
+            return l->data;
+    return NULL;
+}
+
+GList *
+stores_list(Stores *s)
+{
+    return s->list;
+}
+
+void
+stores_retry_absent(Stores *s)
+{
+    for (GList *l = s->list; l; l = l->next) {
+        Store *store = l->data;
+        if (store->retry_source && !link_pid(store->link))
+            start(store);
+    }
+}
+
+void
+stores_stop(Stores *s)
+{
+    s->stopping = TRUE;
+    for (GList *l = s->list; l; l = l->next) {
+        Store *store = l->data;
+        g_clear_handle_id(&store->retry_source, g_source_remove);
+        link_stop(store->link);
+    }
+}
+
+gboolean
+stores_are_stopped(Stores *s)
+{
+    for (GList *l = s->list; l; l = l->next)
+        if (link_pid(((Store *) l->data)->link))
+            return FALSE;
+    return TRUE;
+}
+
+const char *
+store_name(const Store *store)
+{
+    return store->name;
+}
+
+const char *
+store_path(const Store *store)
+{
+    return store->path;
+}
+
+const char *
+store_uuid(const Store *store)
+{
+    return store->uuid;
+}
+
+StoreState
+store_state(const Store *store)
+{
+    return store->state;
+}
+
+const char *
+store_state_name(const Store *store)
+{
+    static const char *const names[] = {
+        [STORE_OPENING] = "opening",     [STORE_READY] = "ready", [STORE_ABSENT] = "absent",
+        [STORE_READ_ONLY] = "read-only", [STORE_BUSY] = "busy",   [STORE_FAILED] = "failed",
+    };
+
+    return store->state == STORE_READY && store->full ? "full" : names[store->state];
+}
+
+const char *
+store_note(const Store *store)
+{
+    return store->note;
+}
+
+gboolean
+store_is_ready(const Store *store)
+{
+    return store->state == STORE_READY;
+}
+
+gboolean
+store_was_damaged(const Store *store)
+{
+    return store->damaged;
+}
+
+gboolean
+store_is_created(const Store *store)
+{
+    return !store->create;
+}
+
+gint64
+store_seen_usec(const Store *store)
+{
+    return store->seen_usec;
+}
+
+void
+store_space(const Store *store, guint64 *ret_free, guint64 *ret_size, guint64 *ret_journal)
+{
+    *ret_free = store->free_bytes;
+    *ret_size = store->size_bytes;
+    *ret_journal = store->journal_bytes;
+}
+
+void
+store_set_full(Store *store, gboolean full)
+{
+    store->full = full;
+}
+
+guint64
+store_next_job(void)
+{
+    static guint64 last;
+
+    return ++last;
+}
+
+void
+store_request(Store *store, guint64 job, MessageType type, GVariant *body, const int *fds,
+              guint n_fds, StoreAnswer func, gpointer data)
+{
+    Request *r = g_new0(Request, 1);
+
+    r->func = func;
+    r->data = data;
+    g_hash_table_insert(store->requests, g_memdup2(&job, sizeof job), r);
+    /* A failed send shows as the keeper's end, which answers all requests. */
+    if (link_send(store->link, type, body, fds, n_fds) || link_pid(store->link))
+        return;
+    g_autoptr(GError) error = NULL;
+    throw_error(&error, FILEDUP_ERROR_AGAIN, "store \"%s\" is not available: %s", store->name,
+                store->note);
+    g_hash_table_remove(store->requests, &job);
+    func(store, NULL, error, data);
+}
+
+void
+store_forget(Store *store, guint64 job)
+{
+    g_hash_table_remove(store->requests, &job);
+}
+
+void
+store_tell(Store *store, MessageType type, GVariant *body)
+{
+    (void) link_send(store->link, type, body, NULL, 0);
+}

@@ -5,7 +5,7 @@
 #include "cli/time.h"
 
 #define SECOND G_USEC_PER_SEC
-#define MINUTE (60 * SECOND)
+#define MINUTE (60 * (gint64) SECOND)
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
 

@@ -47,6 +47,8 @@ struct Watchers {
     guint64        last_drain;
 };
 
+static gboolean on_drain_late(gpointer data);
+
 static void
 send_watch(Watched *e)
 {
@@ -70,8 +72,9 @@ answer_drains(Watcher *w, guint64 up_to, gboolean drained)
         if (func)
             func(drained, data);
     }
-    if (g_queue_is_empty(&w->drains))
-        g_clear_handle_id(&w->drain_timer, g_source_remove);
+    g_clear_handle_id(&w->drain_timer, g_source_remove);
+    if (!g_queue_is_empty(&w->drains)) /* it answers: the next one's time starts now */
+        w->drain_timer = g_timeout_add_seconds(DRAIN_SEC, on_drain_late, w);
 }
 
 static void

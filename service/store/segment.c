@@ -33,6 +33,7 @@
 #include <xxhash.h>
 
 #include "base/error.h"
+#include "store/record.h"
 #include "store/segment.h"
 
 #define SEGMENT_MAGIC 0x534a4446u /* "FDJS" */
@@ -271,14 +272,32 @@ segment_void(Segment *s, GError **error)
     return TRUE;
 }
 
+/* A block that cannot be read is zeros, and so no record: the scan sees that something is missing. */
+static gssize
+read_readable(int fd, guint8 *buffer, gsize n)
+{
+    for (gsize at = 0; at < n; at += DIRECT_ALIGN) {
+        gssize got = fd_pread_most(fd, buffer + at, DIRECT_ALIGN, (goffset) at);
+        if (got < 0 && errno != EIO)
+            return -1;
+        if (got < 0)
+            memset(buffer + at, 0, DIRECT_ALIGN);
+        else if (got < DIRECT_ALIGN)
+            return (gssize) at + got;
+    }
+    return (gssize) n;
+}
+
 guint8 *
 segment_image(int journal_fd, const Segment *s, gsize *ret_bytes, gboolean *ret_direct,
               GError **error)
 {
-    gsize n = (gsize) align_image(s->header.size_bytes);
+    gsize n = (gsize) align_up(s->header.size_bytes, DIRECT_ALIGN);
     guint8 *image = direct_buffer(n);
     gssize got = read_from_disk(journal_fd, s, image, n, ret_direct);
 
+    if (got < 0 && errno == EIO)
+        got = read_readable(s->fd, image, n);
     if (got >= 0) {
         *ret_bytes = MIN((gsize) got, (gsize) s->header.size_bytes);
         return image;

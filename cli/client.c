@@ -7,10 +7,10 @@
 
 #include "config.h"
 
-#include <errno.h>
 #include <gio/gio.h>
 #include <gio/gunixsocketaddress.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "base/error.h"
 #include "base/path.h"
@@ -46,7 +46,7 @@ connect_to(const char *path, GError **error)
 {
     g_autofree char *shown = path_escape(path);
 
-    if (strlen(path) >= g_unix_socket_address_get_path_len_max()) {
+    if (strlen(path) >= sizeof ((struct sockaddr_un *) NULL)->sun_path) {
         throw_error(error, FILEDUP_ERROR_REFUSED, "the socket's path is too long: %s", shown);
         return NULL;
     }

@@ -158,5 +158,6 @@ report_finish(Report *r)
     }
     if (!r->n_failed)
         return STATUS_OK;
-    return r->n_done ? STATUS_PARTLY : r->failure;
+    /* "Not current" of one file is the answer to what was asked about all of them. */
+    return r->n_done && r->failure != STATUS_NOT_CURRENT ? STATUS_PARTLY : r->failure;
 }

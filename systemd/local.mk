@@ -6,6 +6,8 @@ systemdsystemunit_DATA = systemd/system/filedupd.service
 systemduserunit_DATA = systemd/user/filedupd.service
 CLEANFILES += $(systemdsystemunit_DATA) $(systemduserunit_DATA)
 
-systemd/%/filedupd.service: systemd/%.service.in Makefile
-	$(AM_V_GEN)$(MKDIR_P) $(@D) && \
-	  sed -e 's|@sbindir[@]|$(sbindir)|g' $(srcdir)/systemd/$*.service.in >$@.tmp && mv $@.tmp $@
+UNIT_FROM = $(AM_V_GEN)$(MKDIR_P) $(@D) && sed -e 's|@sbindir[@]|$(sbindir)|g'
+systemd/system/filedupd.service: systemd/system.service.in Makefile
+	$(UNIT_FROM) $(srcdir)/systemd/system.service.in >$@.tmp && mv $@.tmp $@
+systemd/user/filedupd.service: systemd/user.service.in Makefile
+	$(UNIT_FROM) $(srcdir)/systemd/user.service.in >$@.tmp && mv $@.tmp $@

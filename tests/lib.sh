@@ -108,6 +108,7 @@ same() { cmp -- "$1" "$2" || fail "$1 and $2 differ"; }
 # --- the daemon -------------------------------------------------------------------------------------
 
 # Its settings; EXTRA is more of them, as libconfig text.
+# shellcheck disable=SC2120 # its argument is for tests
 daemon_configure() { # [EXTRA]
     mkdir -p "$TEST_FOLDER/entries.d"
     cat >"$daemon_conf" <<TXT
@@ -121,6 +122,7 @@ TXT
 
 # Starts it (--user unless DAEMON_MODE says --system) and returns when it answers.
 daemon_start() { # [OPTION...]
+    # shellcheck disable=SC2119
     [ -f "$daemon_conf" ] || daemon_configure
     filedupd "${DAEMON_MODE:---user}" --config "$daemon_conf" "$@" >>"$daemon_log" 2>&1 </dev/null &
     daemon_pid=$!
@@ -143,6 +145,7 @@ daemon_stop() {
 # As a crash: SIGKILL. Returns when its roles are gone too.
 daemon_kill() {
     local pid=$daemon_pid roles role
+    # shellcheck disable=SC2119
     roles=$(role_pids)
     kill -KILL "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
@@ -155,9 +158,11 @@ daemon_kill() {
 _is_gone() { ! [ -e "/proc/$1/stat" ] || grep -q '^[^)]*) Z' "/proc/$1/stat"; }
 
 # Process ids of the daemon's roles: role_pids [watcher | copier | keeper]
+# shellcheck disable=SC2120 # its argument is for tests
 role_pids() {
     local pid
     [ -n "$daemon_pid" ] || return 0
+    # shellcheck disable=SC2013 # one line of words
     for pid in $(cat "/proc/$daemon_pid/task/$daemon_pid/children" 2>/dev/null); do
         if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q -- "--role=${1:-}"; then
             printf '%s\n' "$pid"
@@ -168,7 +173,7 @@ role_pids() {
 # --- what it says -----------------------------------------------------------------------------------
 
 # row FILE EXPRESSION: of the file's row in `filedup status --json`, as Python sees it ("state" and
-# 'stores[0].backup' stand for row["state"] and row["stores"][0]["backup"]).
+# 'stores[0].backup_file' stand for row["state"] and row["stores"][0]["backup"]).
 row() {
     filedup status --json | python3 -c '
 import base64, json, os, re, sys
@@ -194,7 +199,7 @@ else:
 row_is() { [ "$(row "$1" "$2")" = "$3" ]; }
 
 # Where the duplicate of a file is: backup_of FILE [NUMBER OF THE STORE]
-backup_of() { row "$1" "stores[${2:-0}].backup"; }
+backup_of() { row "$1" "stores[${2:-0}].backup_file"; }
 
 # The duplicate has what the file has: sync says so, and the bytes do.
 expect_current() { # FILE

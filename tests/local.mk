@@ -6,12 +6,15 @@ libunit_a_SOURCES = tests/unit/unit.c tests/unit/unit.h
 libunit_a_CFLAGS = $(AM_CFLAGS) $(CUNIT_CFLAGS)
 UNIT_CFLAGS = $(AM_CFLAGS) $(CUNIT_CFLAGS)
 UNIT_LIBS = $(DEPS_LIBS) $(CUNIT_LIBS)
-UNIT_PROGRAMS =
+# (not UNIT_PROGRAMS: automake takes that ending for a list of programs to install)
+UNIT_TESTS =
 include tests/unit/base.mk
 include tests/unit/copy.mk
 include tests/unit/daemon.mk
 include tests/unit/feed.mk
 include tests/unit/store.mk
-check_PROGRAMS += $(UNIT_PROGRAMS)
-TESTS += $(UNIT_PROGRAMS)
+check_PROGRAMS += $(UNIT_TESTS)
+TESTS += $(UNIT_TESTS)
 endif
+
+EXTRA_DIST += tests/run tests/lib.sh tests/daemon tests/fault tests/hostile tests/scenario

@@ -266,7 +266,7 @@ entry_free(Entry *e)
 {
     if (!e)
         return;
-    g_assert(!e->task && g_queue_is_empty(&e->requests));
+    g_assert(!e->transfer && !e->recovery && g_queue_is_empty(&e->requests));
     g_clear_handle_id(&e->timer, g_source_remove);
     g_ptr_array_unref(e->targets);
     row_free(e->row);

@@ -64,7 +64,7 @@ typedef struct Target {
     Store   *store;
     gboolean known;              /* the store has answered what it has               */
     gboolean asking;
-    gboolean appending;
+    guint64  asking_job;
     guint64  durable_generation; /* everything up to it is durable there             */
     char    *error;              /* why the last append failed, or NULL              */
 
@@ -96,12 +96,19 @@ typedef struct Entry {
     guint64  generation, event_serial;
     gboolean compare_content; /* the next capture reads whatever the stat says */
 
-    struct Task *task;     /* what runs now, or NULL                      */
-    GQueue       requests; /* recoveries that users asked for, in order   */
-    guint        timer;    /* the next look, or 0                         */
-    gint64       due_usec; /* when that is, CLOCK_MONOTONIC               */
-    gint64       not_before_usec;
-    gboolean     device_asked, active;
+    struct Transfer *transfer; /* the capture that runs now, or NULL          */
+    struct Recovery *recovery; /* the restore that runs now, or NULL          */
+    GQueue           requests; /* recoveries that wait, in order              */
+    guint64          capture_generation; /* what the running capture covers   */
+    guint64          inspect_job;        /* its device is being asked, or 0   */
+    guint            timer;              /* the next look, or 0               */
+    gint64           not_before_usec;    /* CLOCK_MONOTONIC                   */
+    gboolean         active;
+    struct Schedule *schedule;     /* while active */
+    gboolean         rescan;       /* look again later: a writer may change it without an event */
+    gint64           scanned_usec; /* CLOCK_MONOTONIC of the last look */
+    gboolean         young; /* captured so soon after a change that a second one may have left the
+                               same time stamps */
 
     JobKind   last_job;
     gint64    started_usec; /* since the epoch */
@@ -110,9 +117,10 @@ typedef struct Entry {
     guint     failures, unstable;
     gint64    last_fuzzy_usec; /* CLOCK_MONOTONIC of the last fuzzy capture, or 0 */
     gint64    gone_since_usec; /* CLOCK_MONOTONIC, or 0 */
+    gboolean  confirm_gone;    /* it was seen gone again after the settling time */
     gboolean  absent;          /* its folder is not there, or another file system is */
     gboolean  missing;         /* the file is not there */
-    gboolean  stuck;           /* a copier that will not die has it */
+    guint64   stuck_job;       /* of a copier that will not die, or 0 */
     char     *writer;
     gint64    current_usec; /* since the epoch: the content of that moment is durable everywhere */
     PendingChange pending;

@@ -201,6 +201,12 @@ drop_in_is_trusted(const char *path, gboolean system, GError **error)
     return TRUE;
 }
 
+static gint
+compare_strings(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
 static void
 read_drop_ins(Table *t, const Settings *settings, uid_t principal, GStrvBuilder *warnings)
 {
@@ -211,16 +217,14 @@ read_drop_ins(Table *t, const Settings *settings, uid_t principal, GStrvBuilder 
     while (dir && (name = g_dir_read_name(dir)))
         if (g_str_has_suffix(name, ".conf") && name[0] != '.')
             g_ptr_array_add(names, g_build_filename(settings->entries_folder, name, NULL));
-    g_ptr_array_sort_values(names, (GCompareFunc) g_strcmp0);
+    g_ptr_array_sort(names, compare_strings);
     for (guint i = 0; i < names->len; i++) {
         g_auto(config_t) config;
         g_autoptr(GError) error = NULL;
-        config_init(&config);
-        if (!drop_in_is_trusted(names->pdata[i], settings->system, &error))
-            ;
-        else if (config_destroy(&config), settings_read_file(names->pdata[i], &config, &error) &&
-                     settings_check_keys(config_root_setting(&config), drop_in_keys, &error))
-            read_entries(t, config_root_setting(&config), principal, FALSE, &error);
+        if (settings_read_file(names->pdata[i], &config, &error) &&
+            drop_in_is_trusted(names->pdata[i], settings->system, &error) &&
+            settings_check_keys(config_root_setting(&config), drop_in_keys, &error))
+            (void) read_entries(t, config_root_setting(&config), principal, FALSE, &error);
         if (error) {
             g_autofree char *text = g_strdup_printf("%s; the whole file is left out",
                                                     error->message);

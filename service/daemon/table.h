@@ -28,7 +28,7 @@ void   table_free(Table *t);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Table, table_free)
 
 /* The state folder's table.conf (errors are errors: it is our own), the settings file's stores and
- * entries, and entries.d/*.conf (a bad drop-in is named in *ret_warnings and left out as a whole; a
+ * entries, and the drop-ins of entries.d (a bad one is named in *ret_warnings and left out as a whole; a
  * path that is there already keeps its first row). The default store is added if nobody did. */
 Table *table_load(const Settings *settings, GStrv *ret_warnings, GError **error);
 

@@ -93,6 +93,21 @@ transfer_copier_freed(guint64 job)
         g_hash_table_remove(held, &job);
 }
 
+void
+transfer_forget_store(Store *store)
+{
+    GHashTableIter iter;
+    gpointer list;
+
+    if (!held)
+        return;
+    g_hash_table_iter_init(&iter, held);
+    while (g_hash_table_iter_next(&iter, NULL, &list))
+        for (guint i = ((GPtrArray *) list)->len; i-- > 0;)
+            if (((Held *) ((GPtrArray *) list)->pdata[i])->store == store)
+                g_ptr_array_remove_index_fast(list, i);
+}
+
 static void
 transfer_free(Transfer *t)
 {
@@ -286,13 +301,19 @@ on_captured(Transfer *t, Message *m)
     parse_captured(t, m);
     switch (t->result.outcome) {
     case CAPTURE_UNCHANGED:
+    case CAPTURE_ATTRIBUTES:
+        if (t->request.cause == CAUSE_BEFORE_RESTORE) { /* the store has this content */
+            finish(t);
+            return;
+        }
+        if (t->result.outcome == CAPTURE_ATTRIBUTES)
+            break;
         better = recorded && t->result.quality > recorded->quality;
         if (!better) {
             finish(t);
             return;
         }
         break; /* a fuzzy backup turned out to be right: say so */
-    case CAPTURE_ATTRIBUTES:
     case CAPTURE_CONTENT:
         break;
     default:
@@ -451,4 +472,10 @@ pid_t
 transfer_copier(const Transfer *t)
 {
     return t->capturing ? copiers_pid(t->request.copiers, t->job) : 0;
+}
+
+guint64
+transfer_job(const Transfer *t)
+{
+    return t->job;
 }

@@ -61,6 +61,10 @@ void      transfer_cancel(Transfer *t); /* func is not called */
 pid_t     transfer_copier(const Transfer *t);
 
 /* A copier that was stuck with this job is dead: its staged files are given back. */
-void transfer_copier_freed(guint64 job);
+void    transfer_copier_freed(guint64 job);
+guint64 transfer_job(const Transfer *t); /* the copier's */
+
+/* The store goes away: nothing is given back to it. */
+void transfer_forget_store(Store *store);
 
 G_END_DECLS

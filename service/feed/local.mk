@@ -1,2 +1,6 @@
 noinst_LIBRARIES += libfeed.a
-libfeed_a_SOURCES =
+libfeed_a_SOURCES = \
+	service/feed/folder.c service/feed/folder.h \
+	service/feed/inotify.c service/feed/inotify.h \
+	service/feed/watch.c service/feed/watch.h \
+	service/feed/watcher.c

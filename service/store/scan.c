@@ -6,13 +6,13 @@
  * RULES
  *  (1) Records are read in sequence. The log ends before the first that is not valid (record.c,
  *      VALID 2). A transaction without its commit does not exist.
- *  (2) But an invalid record is *damage*, not the end, if it had been durable: its sequence is at
- *      or below the `durable_through` of any other record or segment header, or a later segment of
- *      the chain exists (the one before is synced before a header is written).
- *  (3) To find that out, the rest of the segment is searched for begin records, which lie on
- *      multiples of 4096, and later segments are read. What is found there counts if there is
- *      damage before it, and else not: then it was never acknowledged, and reached the disk out of
- *      order.
+ *  (2) But what had been *durable* and is not there is damage, not the end. Durable is all up to the
+ *      highest `durable_through` of any valid transaction or segment header, and all before the
+ *      first sequence of a later segment of the chain (a segment is synced before the next begins).
+ *  (3) So the rest of a segment is searched behind an invalid record for whole transactions, which
+ *      start on multiples of 4096, and later segments are read, before (2) can be told. What is
+ *      found there counts if what is missing before it was damage; else it was never acknowledged,
+ *      and reached the disk out of order.
  *  (4) What was lost matters only above `applied`.
  */
 
@@ -25,14 +25,18 @@
 #include "base/error.h"
 #include "store/scan.h"
 
+typedef struct Found {
+    Transaction *transaction;
+    gboolean     in_sequence; /* what it follows is there, or never was */
+} Found;
+
 typedef struct Walk {
     Scan   *scan;
     guint64 applied;
-    guint64 expected;   /* sequence of the next record                                 */
-    guint64 chain;      /* sum of the last one                                         */
-    guint64 missing;    /* sequence at which the log broke off; 0: it did not (rule 3) */
-    guint   kept;       /* transactions before that                                    */
-    guint64 durable;    /* highest durable_through seen                                */
+    guint64 expected; /* sequence of the next record  */
+    guint64 chain;    /* sum of the last one          */
+    guint64 durable;  /* rule 2                       */
+    GArray *found;    /* of Found, in the chain's order */
 
     const Segment *segment;
     const guint8  *image;
@@ -48,38 +52,6 @@ scan_free(Scan *s)
     g_clear_pointer(&s->segments, g_ptr_array_unref);
     g_free(s->note);
     g_free(s);
-}
-
-static void
-note_damage(Walk *w, guint64 from, guint64 to)
-{
-    g_autofree char *before = g_steal_pointer(&w->scan->note);
-
-    w->scan->damage = TRUE;
-    w->scan->note = g_strdup_printf("%s%sjournal records %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
-                                    " are damaged",
-                                    before ? before : "", before ? "; " : "", from, to);
-}
-
-/* Records from `missing` up to before `next` are gone, though they had been durable. */
-static void
-confirm_damage(Walk *w, guint64 next)
-{
-    guint64 from = MAX(w->missing, w->applied + 1);
-
-    if (next > from) /* rule 4 */
-        note_damage(w, from, next - 1);
-    w->missing = 0;
-}
-
-/* At `seq` no valid record was found. */
-static void
-break_off(Walk *w, guint64 seq)
-{
-    if (w->missing)
-        return;
-    w->missing = seq;
-    w->kept = w->scan->transactions->len;
 }
 
 /* The record at `at`, valid by itself and with its payload; not yet its place in the sequence. */
@@ -133,14 +105,14 @@ add_to_transaction(const Walk *w, Transaction *t, const Record *r, guint64 at)
     }
 }
 
-/* Reads a whole transaction from `at`, whose begin record is in sequence or, in a search, is taken
- * wherever the sequence stands. NULL: there is none. *ret_end is where the next one starts. */
+/* The whole transaction at `at`; NULL: there is none. In a search its begin record is taken wherever
+ * the sequence stands, if only not before. *ret_end is where the next one starts. */
 static Transaction *
-transaction_at(Walk *w, guint64 at, gboolean search, guint64 *ret_end, gboolean *ret_confirms)
+transaction_at(Walk *w, guint64 at, gboolean search, guint64 *ret_end)
 {
     g_autoptr(Transaction) t = g_new0(Transaction, 1);
-    guint64 expected = w->expected, chain = w->chain, durable = w->durable;
-    guint64 start = at, sum;
+    Walk was = *w;
+    guint64 start = at, durable = w->durable, sum;
     Record r;
 
     t->link.data = t;
@@ -160,89 +132,195 @@ transaction_at(Walk *w, guint64 at, gboolean search, guint64 *ret_end, gboolean 
     for (;;) {
         at += record_bytes(&r);
         durable = MAX(durable, r.durable_through);
-        if (r.type == RECORD_COMMIT)
-            break;
         w->expected = r.seq + 1;
         w->chain = sum;
+        if (r.type == RECORD_COMMIT)
+            break;
         if (!record_at(w, at, &r, &sum) || r.type == RECORD_BEGIN || !in_sequence(w, &r) ||
             r.file != t->capture.file || !add_to_transaction(w, t, &r, at)) {
-            w->expected = expected;
-            w->chain = chain;
+            w->expected = was.expected;
+            w->chain = was.chain;
             return NULL;
         }
     }
-    w->expected = r.seq + 1;
-    w->chain = sum;
     w->durable = durable;
     t->seq = r.seq;
     t->bytes = at - start;
     *ret_end = at;
-    *ret_confirms = w->missing && durable >= w->missing;
     return g_steal_pointer(&t);
-}
-
-static void
-take(Walk *w, Transaction *t)
-{
-    Scan *s = w->scan;
-
-    s->last_seq = MAX(s->last_seq, t->seq);
-    s->last_time_usec = MAX(s->last_time_usec, t->time_usec);
-    if (t->seq > w->applied)
-        g_ptr_array_add(s->transactions, t);
-    else
-        transaction_free(t);
 }
 
 static void
 walk_segment(Walk *w, Segment *segment)
 {
-    guint64 at = SEGMENT_HEADER_BYTES;
+    guint64 at = SEGMENT_HEADER_BYTES, end = 0;
     gboolean search = FALSE;
 
     while (at + RECORD_HEADER_BYTES <= w->image_bytes) {
-        guint64 end = 0, before = w->expected;
-        gboolean confirms = FALSE;
-        Transaction *t = transaction_at(w, at, search, &end, &confirms);
+        Transaction *t = transaction_at(w, at, search, &end);
         if (!t) {
-            break_off(w, before);
-            search = TRUE;
-            at = align_up(at + 1, TRANSACTION_ALIGN); /* rule 3 */
+            search = TRUE; /* rule 3 */
+            at = align_up(at + 1, TRANSACTION_ALIGN);
             continue;
         }
+        Found f = {.transaction = t, .in_sequence = !search};
+        g_array_append_val(w->found, f);
         segment->last_seq = MAX(segment->last_seq, t->seq);
-        if (search && !w->missing && t->first_seq > before)
-            note_damage(w, MAX(before, w->applied + 1), t->first_seq - 1);
-        if (confirms) /* rule 2 */
-            confirm_damage(w, w->kept < w->scan->transactions->len
-                                  ? ((Transaction *) w->scan->transactions->pdata[w->kept])->first_seq
-                                  : t->first_seq);
         search = FALSE;
-        take(w, t);
         at = end;
     }
-    if (at > SEGMENT_HEADER_BYTES || w->image_bytes <= SEGMENT_HEADER_BYTES)
-        break_off(w, w->expected); /* the end, until a later segment shows otherwise */
 }
 
-/* A later segment means that all before its first record had been durable (rule 2). */
-static void
-enter_segment(Walk *w, const Segment *s, gboolean first)
+static gint
+by_index(gconstpointer a, gconstpointer b)
 {
-    if (first) {
-        /* Index 0 starts where the switch put it; a later one follows recycled, applied ones. */
-        w->missing = 0;
-        w->expected = s->header.first_seq;
-        if (s->header.index > 0 && s->header.first_seq > w->applied + 1)
-            note_damage(w, w->applied + 1, s->header.first_seq - 1);
-    } else {
-        g_assert(w->missing);
-        if (w->kept < w->scan->transactions->len)
-            confirm_damage(w, ((Transaction *) w->scan->transactions->pdata[w->kept])->first_seq);
-        w->missing = MIN(w->missing ? w->missing : w->expected, w->expected);
-        confirm_damage(w, MAX(s->header.first_seq, w->expected));
-        w->expected = MAX(s->header.first_seq, w->expected);
+    const Segment *x = *(Segment *const *) a, *y = *(Segment *const *) b;
+
+    return x->header.index < y->header.index ? -1 : x->header.index > y->header.index;
+}
+
+static gboolean
+walk_chain(Walk *w, int journal_fd, GPtrArray *chain, GError **error)
+{
+    for (guint i = 0; i < chain->len; i++) {
+        Segment *segment = chain->pdata[i];
+        const SegmentHeader *h = &segment->header;
+        gboolean direct;
+        guint8 *image = segment_image(journal_fd, segment, &w->image_bytes, &direct, error);
+        if (!image)
+            return FALSE;
+        if (i == 0)
+            w->expected = h->first_seq;
+        else
+            w->durable = MAX(w->durable, h->first_seq - 1); /* rule 2 */
+        w->durable = MAX(w->durable, h->durable_through);
+        /* Records found before it in the chain are never above its first. */
+        w->expected = MAX(w->expected, h->first_seq);
+        w->chain = h->chain;
+        w->segment = segment;
+        w->image = image;
+        w->scan->direct &= direct;
+        segment->last_seq = h->first_seq - 1;
+        walk_segment(w, segment);
+        segment_image_free(image);
     }
-    w->chain = s->header.chain;
-    w->durable = MAX(w->durable, s->header.durable_through);
+    return TRUE;
+}
+
+/* Sequences `from` to `to` had been durable and are not there. */
+static void
+note_damage(Walk *w, guint64 from, guint64 to)
+{
+    from = MAX(from, w->applied + 1); /* rule 4 */
+    if (from > to)
+        return;
+    g_autofree char *before = g_steal_pointer(&w->scan->note);
+    w->scan->damage = TRUE;
+    w->scan->note = g_strdup_printf("%s%sjournal records %" G_GUINT64_FORMAT
+                                    " to %" G_GUINT64_FORMAT " are damaged",
+                                    before ? before : "", before ? "; " : "", from, to);
+}
+
+/* Sorts what was found into what counts and what does not (rules 1 to 4). */
+static void
+judge(Walk *w, const SegmentHeader *first)
+{
+    Scan *s = w->scan;
+    guint64 expected = first->first_seq;
+    gboolean ended = FALSE;
+
+    /* Index 0 begins where the switch put it; a later one where applied ones were recycled. */
+    if (first->index > 0)
+        note_damage(w, w->applied + 1, first->first_seq - 1);
+    s->last_seq = MAX(first->first_seq - 1, w->durable);
+    for (guint i = 0; i < w->found->len; i++) {
+        Found *f = &g_array_index(w->found, Found, i);
+        g_autoptr(Transaction) t = g_steal_pointer(&f->transaction);
+        if (!f->in_sequence && t->first_seq > expected) {
+            if (expected > w->durable)
+                ended = TRUE;
+            else if (!ended)
+                note_damage(w, expected, t->first_seq - 1);
+        }
+        if (ended)
+            continue;
+        expected = t->seq + 1;
+        s->last_seq = MAX(s->last_seq, t->seq);
+        s->last_time_usec = MAX(s->last_time_usec, t->time_usec);
+        if (t->seq > w->applied)
+            g_ptr_array_add(s->transactions, g_steal_pointer(&t));
+    }
+    if (!ended && expected <= w->durable)
+        note_damage(w, expected, w->durable);
+}
+
+static Scan *
+scan_new(void)
+{
+    Scan *s = g_new0(Scan, 1);
+
+    s->segments = g_ptr_array_new_with_free_func((GDestroyNotify) segment_free);
+    s->transactions = g_ptr_array_new_with_free_func((GDestroyNotify) transaction_free);
+    s->direct = TRUE;
+    return s;
+}
+
+static gboolean
+open_segments(Scan *s, int journal_fd, const char *uuid, gboolean writable, GError **error)
+{
+    int fd = openat(journal_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *item;
+    gboolean ok = TRUE;
+
+    if (!dir) {
+        throw_errno(error, "opening the journal");
+        fd_clear(fd);
+        return FALSE;
+    }
+    while (ok && (errno = 0, item = readdir(dir))) {
+        if (item->d_name[0] == '.')
+            continue;
+        Segment *segment = segment_open(journal_fd, item->d_name, writable, uuid, error);
+        if (segment)
+            g_ptr_array_add(s->segments, segment);
+        ok = segment != NULL;
+    }
+    if (ok && errno)
+        ok = throw_errno(error, "reading the journal's folder");
+    closedir(dir);
+    return ok;
+}
+
+Scan *
+scan_journal(int journal_fd, const char *uuid, gboolean writable, guint64 applied, GError **error)
+{
+    g_autoptr(Scan) s = scan_new();
+    g_autoptr(GPtrArray) chain = g_ptr_array_new();
+    Walk w = {.scan = s, .applied = applied};
+
+    if (!open_segments(s, journal_fd, uuid, writable, error))
+        return NULL;
+    for (guint i = 0; i < s->segments->len; i++) {
+        const Segment *segment = s->segments->pdata[i];
+        if (segment->valid)
+            s->incarnation = MAX(s->incarnation, segment->header.incarnation);
+    }
+    for (guint i = 0; i < s->segments->len; i++) {
+        Segment *segment = s->segments->pdata[i];
+        if (segment->valid && segment->header.incarnation == s->incarnation)
+            g_ptr_array_add(chain, segment);
+    }
+    if (chain->len == 0)
+        return g_steal_pointer(&s);
+    g_ptr_array_sort(chain, by_index);
+
+    w.found = g_array_new(FALSE, FALSE, sizeof(Found));
+    gboolean ok = walk_chain(&w, journal_fd, chain, error);
+    if (ok)
+        judge(&w, &((Segment *) chain->pdata[0])->header);
+    for (guint i = 0; i < w.found->len; i++)
+        transaction_free(g_array_index(w.found, Found, i).transaction);
+    g_array_unref(w.found);
+    return ok ? g_steal_pointer(&s) : NULL;
 }

@@ -1,0 +1,158 @@
+/* verb-store.c - store add, store list, store remove */
+
+#include "config.h"
+
+#include "base/path.h"
+#include "cli/client.h"
+#include "cli/dict.h"
+#include "cli/offline.h"
+#include "cli/operand.h"
+#include "cli/output.h"
+#include "cli/time.h"
+#include "cli/verb.h"
+
+static const char *const store_times[] = {"seen", NULL};
+
+/* A store has a name that people type: the folder's, as far as it can be one. */
+static char *
+name_from_folder(const char *folder)
+{
+    g_autofree char *lexical = operand_lexical(folder);
+    char *name = g_path_get_basename(lexical);
+
+    for (char *p = name; *p; p++)
+        if (!g_ascii_isalnum(*p) && *p != '-' && *p != '_' && *p != '.')
+            *p = '-';
+    return name;
+}
+
+Status
+verb_store_add(const Options *options)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *note = NULL;
+    const char *operand = options_operands(options)[0];
+    g_autofree char *folder = operand_absolute(operand, &error);
+    g_autofree char *name = NULL;
+    g_autoptr(Client) client = NULL;
+
+    if (folder)
+        name = options_has(options, OPTION_NAME) ? g_strdup(options_value(options, OPTION_NAME))
+                                                 : name_from_folder(folder);
+    if (name && !g_utf8_validate(name, -1, NULL)) {
+        g_set_error(&error, CLI_ERROR, CLI_ERROR_USAGE, "the store's name is no valid text");
+        report_error(NULL, error, NULL);
+        return STATUS_USAGE;
+    }
+    if (folder && !(client = client_open(options, &error))) {
+        report_error(NULL, error, NULL);
+        return report_status_of(error);
+    }
+    g_autoptr(Report) report = report_new(options);
+    if (!client || !filedup_manager1_call_store_add_sync(client_manager(client), folder, name, &note,
+                                                         NULL, &error)) {
+        report_failed(report, folder ? folder : operand, error, NULL);
+        return report_finish(report);
+    }
+    g_autofree char *shown = path_escape(folder);
+    report_say(report, "Store '%s' is in %s.%s%s\n", name, shown, *note ? " " : "", note);
+    g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+    g_variant_dict_insert(&dict, "name", "s", name);
+    g_variant_dict_insert(&dict, "note", "s", note);
+    report_done(report, folder, g_variant_dict_end(&dict), NULL);
+    return report_finish(report);
+}
+
+static void
+print_stores(GVariant *stores)
+{
+    static const char *const headings[] = {"NAME", "STATE", ">ROWS", ">FREE", ">OF", "FOLDER", NULL};
+    g_autoptr(Table) table = table_new(headings);
+    GVariantIter iter;
+    GVariant *store;
+
+    g_variant_iter_init(&iter, stores);
+    while ((store = g_variant_iter_next_value(&iter))) {
+        g_autoptr(GVariant) owned = store;
+        guint64 size = dict_u64(store, "size");
+        gint64 seen = dict_time(store, "seen");
+        const char *note = dict_text(store, "note");
+        g_autofree char *rows = g_strdup_printf("%u", dict_u32(store, "rows"));
+        g_autofree char *free_text = size ? output_size(dict_u64(store, "free")) : g_strdup("?");
+        g_autofree char *size_text = size ? output_size(size) : g_strdup("?");
+        g_autofree char *path = path_escape(dict_path(store, "path"));
+        g_autofree char *name = g_strconcat(dict_text(store, "name"),
+                                            dict_bool(store, "default") ? " (default)" : "", NULL);
+        const char *cells[] = {name, dict_text(store, "state"), rows, free_text, size_text, path};
+        table_add(table, cells);
+        if (*note)
+            table_note(table, note);
+        if (seen && g_str_equal(dict_text(store, "state"), "absent")) {
+            g_autofree char *when = time_full(seen);
+            g_autofree char *last = g_strconcat("last seen ", when, NULL);
+            table_note(table, last);
+        }
+    }
+    g_autofree char *text = table_text(table);
+    output_print("%s", *text ? text : "No stores. `filedup store add DIR` makes one.\n");
+}
+
+Status
+verb_store_list(const Options *options)
+{
+    if (options_has(options, OPTION_STORE))
+        return offline_store(options);
+
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GVariant) stores = NULL;
+    g_autoptr(Client) client = client_open(options, &error);
+    if (!client ||
+        !filedup_manager1_call_store_list_sync(client_manager(client), &stores, NULL, &error)) {
+        report_error(NULL, error, NULL);
+        return report_status_of(error);
+    }
+    if (!options_has(options, OPTION_JSON)) {
+        print_stores(stores);
+        return STATUS_OK;
+    }
+    g_autoptr(JsonBuilder) b = json_builder_new();
+    GVariantIter iter;
+    GVariant *store;
+    json_builder_begin_array(b);
+    g_variant_iter_init(&iter, stores);
+    while ((store = g_variant_iter_next_value(&iter))) {
+        g_autoptr(GVariant) owned = store;
+        json_builder_begin_object(b);
+        output_json_dict(b, store, store_times);
+        json_builder_end_object(b);
+    }
+    json_builder_end_array(b);
+    output_json(b);
+    return STATUS_OK;
+}
+
+Status
+verb_store_remove(const Options *options)
+{
+    g_autoptr(GError) error = NULL;
+    const char *name = options_operands(options)[0];
+    g_autoptr(Client) client = NULL;
+
+    if (!g_utf8_validate(name, -1, NULL)) {
+        g_set_error(&error, CLI_ERROR, CLI_ERROR_USAGE, "the store's name is no valid text");
+        report_error(NULL, error, NULL);
+        return STATUS_USAGE;
+    }
+    if (!(client = client_open(options, &error))) {
+        report_error(NULL, error, NULL);
+        return report_status_of(error);
+    }
+    if (!filedup_manager1_call_store_remove_sync(client_manager(client), name, NULL, &error)) {
+        report_error(NULL, error, "`filedup store list` shows the stores");
+        return report_status_of(error);
+    }
+    g_autoptr(Report) report = report_new(options);
+    report_say(report, "Store '%s' is not used any more; its content stays where it is.\n", name);
+    report_done(report, name, NULL, NULL);
+    return report_finish(report);
+}

@@ -1,0 +1,690 @@
+/* schedule.c - the life of an entry's backups
+ *
+ * A *generation* is a reason to look: an event, a request to sync, a store that came back. A target
+ * (one store of a row) is current when its durable generation has reached the entry's. The first
+ * reason for a quiet file is acted on at once; after a capture the next waits a multiple of what the
+ * last one took, so that a busy file costs a bounded share of the machine (and never longer than the
+ * row's max-lag).
+ *
+ * INVARIANTS
+ *  (1) An entry has at most one transfer or one recovery at a time.
+ *  (2) A target's durable generation moves only to a generation that was current when the capture
+ *      began, and only when its keeper has said "durable", or the file was seen unchanged.
+ *  (3) A file that a stuck copier has is left alone until that copier is dead; then its content is
+ *      compared, whatever the time stamps say.
+ *  (4) A file's absence is a deletion only when it was seen twice, DELETION_SETTLE apart, in a folder
+ *      on the recorded file system.
+ */
+
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/path.h"
+#include "daemon/event.h"
+#include "daemon/recovery.h"
+#include "daemon/schedule.h"
+#include "daemon/transfer.h"
+
+#define MSEC             G_GINT64_CONSTANT(1000)
+#define SEC              G_GINT64_CONSTANT(1000000)
+#define DELETION_SETTLE  (1 * SEC)
+#define MAX_LAG_CLOSE    (60 * SEC)
+#define MAX_LAG_WRITE    (1 * SEC)
+#define FUZZY_RENEW      (3 * MAX_LAG_CLOSE)
+#define RETRY_MIN        (250 * MSEC)
+#define RETRY_MAX        (60 * SEC)
+#define UNSTABLE_MIN     (20 * MSEC)
+#define SCAN_INTERVAL    (10 * SEC)
+#define YOUNG            (100 * MSEC)
+#define UNSTABLE_TELLING 5 /* attempts after which a waiting sync is told */
+
+struct Schedule {
+    Copiers       *copiers;
+    Watchers      *watchers;
+    gboolean       compare_all;
+    ScheduleEvents events;
+    gpointer       data;
+    GHashTable    *entries; /* id -> Entry, the started ones */
+    GHashTable    *stuck;   /* job -> id */
+};
+
+static gint64
+max_lag(const Entry *e)
+{
+    return e->row->backup == BACKUP_PER_WRITE ? MAX_LAG_WRITE : MAX_LAG_CLOSE;
+}
+
+/* ---- timer ---- */
+
+static gboolean
+on_timer(gpointer data)
+{
+    Entry *e = data;
+
+    e->timer = 0;
+    schedule_look(e->schedule, e);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+wait_until(Entry *e, gint64 due_usec)
+{
+    gint64 left = MAX(due_usec - g_get_monotonic_time(), 0);
+
+    g_clear_handle_id(&e->timer, g_source_remove);
+    e->timer = g_timeout_add((guint) ((left + 999) / 1000), on_timer, e);
+}
+
+static void
+delay(Entry *e, gint64 usec)
+{
+    e->not_before_usec = g_get_monotonic_time() + usec;
+}
+
+static gint64
+backoff(gint64 first, guint attempt, gint64 most)
+{
+    return attempt > 16 ? most : MIN(first << attempt, most);
+}
+
+/* ---- what a store has ---- */
+
+static void
+on_found(Store *store, Message *m, G_GNUC_UNUSED const GError *error, gpointer data)
+{
+    Entry *e = data;
+    Target *t = entry_find_target(e, store);
+    guint32 state, quality;
+    g_autoptr(GVariant) stat = NULL, hash = NULL, attributes = NULL, mirror = NULL;
+    gsize n;
+
+    if (!t)
+        return;
+    t->asking = FALSE;
+    if (!m)
+        return; /* the keeper ended; its next opening asks again */
+    g_variant_get(m->body, "(tu@" FILESTAT_TYPE "@ay@ayux@ayt)", NULL, &state, &stat, &hash,
+                  &attributes, &quality, &t->time_usec, &mirror, &t->sequence);
+    t->known = TRUE;
+    t->state = (StoredState) state;
+    t->quality = (Quality) quality;
+    filestat_from_variant(stat, &t->stat);
+    gconstpointer bytes = g_variant_get_fixed_array(hash, &n, 1);
+    t->has_hash = n == HASH_BYTES;
+    if (t->has_hash)
+        memcpy(t->hash, bytes, HASH_BYTES);
+    g_clear_pointer(&t->attributes, g_bytes_unref);
+    bytes = g_variant_get_fixed_array(attributes, &n, 1);
+    t->attributes = g_bytes_new(bytes, n);
+    g_free(t->mirror);
+    t->mirror = g_strdup(path_from_variant(mirror));
+    /* Recorded so soon after the file's change that a second change may look the same. */
+    if (t->state == STORED_CURRENT && t->time_usec * 1000 - t->stat.ctime_ns < YOUNG * 1000)
+        e->young = TRUE;
+    schedule_look(e->schedule, e);
+    e->schedule->events.settled(e, e->schedule->data);
+}
+
+gboolean
+schedule_know(G_GNUC_UNUSED Schedule *s, Entry *e, Target *t)
+{
+    guint64 job;
+
+    if (t->known || t->asking || !store_is_ready(t->store))
+        return t->known;
+    t->asking = TRUE;
+    t->asking_job = job = store_next_job();
+    store_request(t->store, job, MESSAGE_DAEMON_LOOKUP,
+                  g_variant_new("(t@ay)", job, path_to_variant(e->row->path)), NULL, 0, on_found,
+                  e);
+    return t->known;
+}
+
+/* ---- outcome of a transfer ---- */
+
+static void
+record(Target *t, const TransferResult *r, const TransferTarget *part)
+{
+    t->state = r->outcome == CAPTURE_GONE ? STORED_DELETED : STORED_CURRENT;
+    t->sequence = part->sequence;
+    t->time_usec = part->time_usec;
+    if (r->outcome == CAPTURE_GONE)
+        return;
+    t->stat = r->stat;
+    memcpy(t->hash, r->hash, HASH_BYTES);
+    t->has_hash = TRUE;
+    t->quality = r->quality;
+    g_clear_pointer(&t->attributes, g_bytes_unref);
+    t->attributes = g_bytes_ref(r->attributes);
+    if (!t->mirror)
+        t->known = FALSE; /* its first backup: learn where the mirror is */
+}
+
+static void
+flag_failed(Entry *e, const char *what)
+{
+    gboolean was = e->result == RESULT_FAILED;
+
+    e->result = RESULT_FAILED;
+    if (!was)
+        event_backup_failed(e, what);
+}
+
+static void
+count_failure(Entry *e, const char *what)
+{
+    entry_set_error(e, "%s", what);
+    e->failures++;
+    delay(e, backoff(RETRY_MIN, e->failures - 1, RETRY_MAX));
+    if (e->failures > e->row->retries)
+        flag_failed(e, what);
+    else
+        g_debug("entry '%s': backup: %s; attempt %u of %u", e->row->path, what, e->failures,
+                e->row->retries + 1);
+}
+
+static void
+count_success(Entry *e, const TransferResult *r)
+{
+    if (e->result == RESULT_FAILED)
+        event_backup_recovered(e);
+    e->failures = e->unstable = 0;
+    e->result = RESULT_OK;
+    e->gone_since_usec = 0;
+    entry_set_error(e, NULL);
+    g_clear_pointer(&e->writer, g_free);
+    e->compare_content = FALSE;
+    e->young = r->started_real_usec * 1000 - r->stat.ctime_ns < YOUNG * 1000;
+    e->current_usec = r->started_real_usec;
+    delay(e, MIN(r->duration_usec * (e->row->backup == BACKUP_PER_WRITE ? 10 : 4), max_lag(e)));
+}
+
+static void
+on_appended(Schedule *s, Entry *e, const TransferResult *r)
+{
+    gboolean fuzzy = r->outcome != CAPTURE_GONE && r->quality == QUALITY_FUZZY;
+    const char *failed = NULL;
+
+    for (guint i = 0; i < r->n_targets; i++) {
+        const TransferTarget *part = &r->targets[i];
+        Target *t = part->target;
+        g_clear_pointer(&t->error, g_free);
+        store_set_full(t->store, !part->durable && part->errnum == ENOSPC);
+        if (!part->durable) {
+            t->error = g_strdup(part->error ? part->error : "not stored");
+            failed = t->error;
+            continue;
+        }
+        record(t, r, part);
+        if (!fuzzy || e->row->backup == BACKUP_PER_WRITE) /* on-close: still not current */
+            t->durable_generation = e->capture_generation;   /* invariant 2 */
+        s->events.durable(e, t->store, part->sequence, part->stamp_usec, s->data);
+    }
+    if (failed) {
+        count_failure(e, failed);
+        return;
+    }
+    if (!fuzzy) {
+        count_success(e, r);
+        return;
+    }
+    e->last_fuzzy_usec = g_get_monotonic_time();
+    g_free(e->writer);
+    e->writer = g_strdup(r->writer);
+    if (e->row->backup == BACKUP_PER_WRITE) {
+        count_success(e, r);
+        e->writer = g_strdup(r->writer);
+        e->rescan = TRUE; /* a mapping may be stored to without an event */
+        return;
+    }
+    e->unstable++;
+    delay(e, backoff(UNSTABLE_MIN, e->unstable, MAX_LAG_CLOSE));
+}
+
+static void
+mark_unchanged(Entry *e, const TransferResult *r)
+{
+    for (guint i = 0; i < r->n_targets; i++)
+        r->targets[i].target->durable_generation = e->capture_generation; /* invariant 2 */
+}
+
+static void
+on_gone(Entry *e, const TransferResult *r)
+{
+    gint64 now = g_get_monotonic_time();
+    gboolean stored = FALSE;
+
+    e->missing = TRUE;
+    for (guint i = 0; i < r->n_targets; i++)
+        stored = stored || r->targets[i].target->state == STORED_CURRENT;
+    if (!stored) { /* nothing to lose: it has not existed yet, or the deletion is known */
+        mark_unchanged(e, r);
+        count_success(e, r);
+        return;
+    }
+    if (!e->gone_since_usec)
+        e->gone_since_usec = now; /* invariant 4 */
+    delay(e, MAX(e->gone_since_usec + DELETION_SETTLE - now, 10 * MSEC));
+}
+
+static void
+on_unstable(Entry *e, const TransferResult *r)
+{
+    e->unstable++;
+    g_free(e->writer);
+    e->writer = g_strdup(r->writer);
+    delay(e, backoff(UNSTABLE_MIN, e->unstable, MAX_LAG_CLOSE));
+}
+
+static void
+on_transfer(const TransferResult *r, gpointer data)
+{
+    Entry *e = data;
+    Schedule *s = e->schedule;
+    guint64 job = transfer_job(e->transfer);
+
+    e->transfer = NULL;
+    if (r->outcome != CAPTURE_FAILED && r->outcome != CAPTURE_ABSENT)
+        e->absent = FALSE;
+    if (r->outcome != CAPTURE_GONE) {
+        e->missing = FALSE;
+        e->gone_since_usec = 0;
+    }
+    if (r->stuck) {
+        e->stuck_job = job;
+        g_hash_table_insert(s->stuck, g_memdup2(&job, sizeof job), g_memdup2(&e->id, sizeof e->id));
+    }
+    if (r->spoiled)
+        on_unstable(e, r);
+    else if (r->appended)
+        on_appended(s, e, r);
+    else
+        switch (r->outcome) {
+        case CAPTURE_UNCHANGED:
+        case CAPTURE_ATTRIBUTES:
+        case CAPTURE_CONTENT:
+            mark_unchanged(e, r);
+            count_success(e, r);
+            break;
+        case CAPTURE_GONE:
+            on_gone(e, r);
+            break;
+        case CAPTURE_ABSENT:
+            e->absent = TRUE;
+            mark_unchanged(e, r);
+            break;
+        case CAPTURE_UNSTABLE:
+            on_unstable(e, r);
+            break;
+        case CAPTURE_FAILED:
+            count_failure(e, r->error ? r->error : "the capture failed");
+            break;
+        }
+    s->events.settled(e, s->data);
+    schedule_look(s, e);
+}
+
+/* ---- starting one ---- */
+
+/* What all of them have recorded, so that the copier can answer "unchanged": NULL if they differ. */
+static const Target *
+common_record(const GPtrArray *targets)
+{
+    const Target *first = targets->pdata[0];
+
+    for (guint i = 0; i < targets->len; i++) {
+        const Target *t = targets->pdata[i];
+        if (t->state != STORED_CURRENT || !t->has_hash ||
+            memcmp(t->hash, first->hash, HASH_BYTES) != 0 ||
+            !filestat_unchanged(&t->stat, &first->stat, FALSE) || t->quality != first->quality)
+            return NULL;
+    }
+    return first;
+}
+
+static gboolean
+have_stable(const GPtrArray *targets)
+{
+    for (guint i = 0; i < targets->len; i++) {
+        const Target *t = targets->pdata[i];
+        if (t->state != STORED_NOTHING && t->quality >= QUALITY_STABLE)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static CaptureFlags
+choose_flags(const Entry *e, const GPtrArray *targets, const Target *recorded)
+{
+    gint64 now = g_get_monotonic_time();
+    guint flags = 0;
+
+    if (e->row->backup == BACKUP_PER_WRITE)
+        flags |= CAPTURE_PER_WRITE;
+    else if (!have_stable(targets) &&
+             (!e->last_fuzzy_usec || now - e->last_fuzzy_usec >= FUZZY_RENEW))
+        flags |= CAPTURE_ALLOW_FUZZY;
+    if (e->compare_content || e->young || (recorded && recorded->quality < QUALITY_STABLE))
+        flags |= CAPTURE_COMPARE_CONTENT;
+    return (CaptureFlags) flags;
+}
+
+static void
+start_transfer(Schedule *s, Entry *e)
+{
+    g_autoptr(GPtrArray) targets = g_ptr_array_new();
+    gboolean deletion;
+
+    for (guint i = 0; i < e->targets->len; i++) {
+        Target *t = e->targets->pdata[i];
+        if (store_is_ready(t->store) && t->known && t->durable_generation < e->generation)
+            g_ptr_array_add(targets, t);
+    }
+    if (targets->len == 0)
+        return;
+    deletion = e->gone_since_usec &&
+               g_get_monotonic_time() - e->gone_since_usec >= DELETION_SETTLE && e->confirm_gone;
+    e->confirm_gone = e->gone_since_usec && !deletion &&
+                      g_get_monotonic_time() - e->gone_since_usec >= DELETION_SETTLE;
+
+    const Target *recorded = common_record(targets);
+    gboolean first = TRUE;
+    for (guint i = 0; i < targets->len; i++)
+        first = first && ((Target *) targets->pdata[i])->state == STORED_NOTHING;
+    TransferRequest request = {
+        .copiers = s->copiers,
+        .watchers = s->watchers,
+        .entry = e,
+        .name = e->name,
+        .flags = choose_flags(e, targets, recorded),
+        .recorded = deletion ? targets->pdata[0] : recorded,
+        .cause = deletion ? CAUSE_DELETED : first ? CAUSE_FIRST : CAUSE_CLOSE,
+        .deletion = deletion,
+        .targets = targets,
+    };
+    e->capture_generation = e->generation;
+    e->last_job = JOB_BACKUP;
+    e->started_usec = g_get_real_time();
+    e->transfer = transfer_start(&request, on_transfer, e);
+}
+
+/* ---- the device, and the watch ---- */
+
+static void
+on_inspected(guint64 job, Message *m, const GError *failure, gboolean stuck, gpointer data)
+{
+    Entry *e = data;
+    Schedule *s = e->schedule;
+    guint64 device = 0;
+
+    e->inspect_job = 0;
+    if (m && m->type == MESSAGE_COPIER_INSPECTED)
+        g_variant_get_child(m->body, 6, "t", &device);
+    if (stuck) {
+        e->stuck_job = job;
+        g_hash_table_insert(s->stuck, g_memdup2(&job, sizeof job), g_memdup2(&e->id, sizeof e->id));
+    }
+    if (!m)
+        count_failure(e, failure->message);
+    e->device = device ? device : e->device;
+    if (m || e->device)
+        watchers_add(s->watchers, e);
+    schedule_look(s, e);
+}
+
+static void
+inspect(Schedule *s, Entry *e)
+{
+    e->inspect_job = store_next_job();
+    copiers_submit(s->copiers, e->inspect_job, e->row->principal, 0, e->row->timeout_sec,
+                   MESSAGE_DAEMON_INSPECT,
+                   g_variant_new("(t@ayb)", e->inspect_job, path_to_variant(e->row->path), FALSE),
+                   NULL, 0, on_inspected, e);
+}
+
+void
+schedule_look(Schedule *s, Entry *e)
+{
+    gint64 now = g_get_monotonic_time();
+    gboolean asking = FALSE;
+
+    if (!e->active || e->transfer || e->recovery || e->inspect_job || e->stuck_job)
+        return; /* invariants 1, 3 */
+    for (guint i = 0; i < e->targets->len; i++) {
+        Target *t = e->targets->pdata[i];
+        if (store_is_ready(t->store) && !schedule_know(s, e, t))
+            asking = TRUE;
+    }
+    if (asking)
+        return;
+    if (recovery_run_next(s, e))
+        return;
+    if (e->row->suspended)
+        return;
+    if (e->not_before_usec > now) {
+        if (entry_is_dirty(e) || !e->device)
+            wait_until(e, e->not_before_usec);
+        return;
+    }
+    if (!e->device) {
+        inspect(s, e);
+        return;
+    }
+    if (entry_is_dirty(e)) {
+        start_transfer(s, e);
+        return;
+    }
+    if (e->watch != WATCH_ACTIVE || e->rescan) { /* not watched, or not wholly: scan */
+        gint64 due = e->scanned_usec + SCAN_INTERVAL;
+        if (due > now) {
+            wait_until(e, due);
+            return;
+        }
+        e->scanned_usec = now;
+        e->rescan = FALSE;
+        schedule_touch(s, e);
+    }
+}
+
+void
+schedule_touch(Schedule *s, Entry *e)
+{
+    e->generation++;
+    e->scanned_usec = g_get_monotonic_time();
+    schedule_look(s, e);
+}
+
+static Entry *
+find(Schedule *s, guint64 id)
+{
+    return g_hash_table_lookup(s->entries, &id);
+}
+
+static void
+on_changed(guint64 id, guint what, gpointer data)
+{
+    Schedule *s = data;
+    Entry *e = find(s, id);
+
+    if (!e)
+        return;
+    e->event_serial++;
+    if (what & (CHANGE_CLOSED | CHANGE_APPEARED)) {
+        e->gone_since_usec = 0;
+        if (e->unstable) /* what it waited for, perhaps */
+            e->not_before_usec = MIN(e->not_before_usec,
+                                     g_get_monotonic_time() +
+                                         backoff(UNSTABLE_MIN / 4, MIN(e->unstable, 5), SEC));
+    }
+    schedule_touch(s, e);
+}
+
+static void
+on_watch_state(guint64 id, WatchState state, int errnum, guint64 needed, gpointer data)
+{
+    Schedule *s = data;
+    Entry *e = find(s, id);
+
+    if (!e)
+        return;
+    if (state == WATCH_SCAN && e->watch != WATCH_SCAN)
+        event_not_watched(e, errnum, needed);
+    e->watch = state;
+    e->watch_errno = errnum;
+    e->watch_needed = needed;
+    e->event_serial++;
+    if (state == WATCH_NONE)
+        return;
+    e->not_before_usec = MIN(e->not_before_usec, g_get_monotonic_time());
+    schedule_touch(s, e);
+    s->events.settled(e, s->data);
+}
+
+static void
+on_overflow(guint64 id, gpointer data)
+{
+    on_changed(id, 0, data);
+}
+
+static void
+on_copier_freed(guint64 job, gpointer data)
+{
+    Schedule *s = data;
+    guint64 *id = g_hash_table_lookup(s->stuck, &job);
+    Entry *e = id ? find(s, *id) : NULL;
+
+    transfer_copier_freed(job);
+    if (e && e->stuck_job == job) {
+        e->stuck_job = 0;
+        e->compare_content = TRUE; /* invariant 3 */
+        schedule_touch(s, e);
+    }
+    g_hash_table_remove(s->stuck, &job);
+}
+
+void
+schedule_store_changed(Schedule *s, Entry *e, Store *store)
+{
+    Target *t = entry_find_target(e, store);
+
+    if (!t)
+        return;
+    if (!store_is_ready(store)) {
+        t->known = FALSE;
+        return;
+    }
+    t->durable_generation = 0;
+    if (store_was_damaged(store))
+        e->compare_content = TRUE;
+    e->not_before_usec = MIN(e->not_before_usec, g_get_monotonic_time());
+    schedule_touch(s, e);
+}
+
+void
+schedule_start(Schedule *s, Entry *e)
+{
+    e->schedule = s;
+    e->active = TRUE;
+    e->compare_content = e->compare_content || s->compare_all;
+    g_hash_table_insert(s->entries, &e->id, e);
+    if (e->device && !e->row->suspended)
+        watchers_add(s->watchers, e);
+    schedule_touch(s, e);
+}
+
+void
+schedule_stop(Schedule *s, Entry *e)
+{
+    e->active = FALSE;
+    g_clear_handle_id(&e->timer, g_source_remove);
+    if (e->inspect_job)
+        copiers_cancel(s->copiers, e->inspect_job);
+    e->inspect_job = 0;
+    g_clear_pointer(&e->transfer, transfer_cancel);
+    recovery_cancel_all(e);
+    for (guint i = 0; i < e->targets->len; i++) {
+        Target *t = e->targets->pdata[i];
+        if (t->asking)
+            store_forget(t->store, t->asking_job);
+        t->asking = FALSE;
+    }
+    watchers_remove(s->watchers, e->id);
+    e->watch = WATCH_NONE;
+    g_hash_table_remove(s->entries, &e->id);
+}
+
+gboolean
+schedule_is_current(const Entry *e, guint64 generation, const char **ret_why)
+{
+    *ret_why = NULL;
+    if (e->row->suspended)
+        *ret_why = "it is suspended";
+    else if (e->stuck_job)
+        *ret_why = "the disk hangs: a copier that will not die has the file";
+    else if (e->result == RESULT_FAILED || e->failures > e->row->retries)
+        *ret_why = e->error ? e->error : "the backup failed";
+    for (guint i = 0; i < e->targets->len && !*ret_why; i++) {
+        const Target *t = e->targets->pdata[i];
+        if (!store_is_ready(t->store) && store_state(t->store) != STORE_OPENING)
+            *ret_why = store_note(t->store);
+        else if (t->durable_generation < generation || !store_is_ready(t->store)) {
+            if (e->unstable >= UNSTABLE_TELLING)
+                *ret_why = e->writer ? "somebody has it open for writing"
+                                     : "it changes all the time";
+            return FALSE;
+        }
+    }
+    if (*ret_why)
+        return FALSE;
+    if (e->absent)
+        *ret_why = "its folder is not there, or another file system is in its place";
+    else if (e->missing)
+        for (guint i = 0; i < e->targets->len; i++)
+            if (((Target *) e->targets->pdata[i])->state == STORED_NOTHING)
+                *ret_why = "the file does not exist";
+    return *ret_why == NULL;
+}
+
+Schedule *
+schedule_new(gboolean system, guint copiers_per_device, gboolean compare_all,
+             const ScheduleEvents *events, gpointer data)
+{
+    static const WatchersEvents watch_events = {on_changed, on_watch_state, on_overflow};
+    Schedule *s = g_new0(Schedule, 1);
+
+    s->events = *events;
+    s->data = data;
+    s->compare_all = compare_all;
+    s->copiers = copiers_new(system, copiers_per_device, on_copier_freed, s);
+    s->watchers = watchers_new(system, &watch_events, s);
+    s->entries = g_hash_table_new(g_int64_hash, g_int64_equal);
+    s->stuck = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    return s;
+}
+
+void
+schedule_free(Schedule *s)
+{
+    if (!s)
+        return;
+    copiers_free(s->copiers);
+    watchers_free(s->watchers);
+    g_hash_table_unref(s->entries);
+    g_hash_table_unref(s->stuck);
+    g_free(s);
+}
+
+Copiers *
+schedule_copiers(Schedule *s)
+{
+    return s->copiers;
+}
+
+Watchers *
+schedule_watchers(Schedule *s)
+{
+    return s->watchers;
+}

@@ -1,0 +1,31 @@
+#pragma once
+
+/* Pending: the committed transactions that are not applied yet, by sequence and by file. */
+
+#include <glib.h>
+
+#include "store/transaction.h"
+
+G_BEGIN_DECLS
+
+typedef struct Pending Pending;
+
+Pending *pending_new(void);
+void     pending_free(Pending *p);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Pending, pending_free)
+
+void               pending_add(Pending *p, Transaction *t); /* takes it */
+const Transaction *pending_oldest(const Pending *p);        /* NULL: none */
+guint              pending_count(const Pending *p);
+guint64            pending_bytes(const Pending *p); /* of content in the journal */
+
+/* Of Transaction, oldest first; NULL: none. */
+GPtrArray *pending_of(const Pending *p, const char *path);
+GList     *pending_paths(const Pending *p); /* free the list only */
+
+/* The sequence before the oldest transaction of another path, `last` if there is none: what is
+ * applied once this path's are. */
+guint64 pending_applied_without(const Pending *p, const char *path, guint64 last);
+void    pending_remove(Pending *p, const char *path);
+
+G_END_DECLS

@@ -47,10 +47,21 @@ error_from_errno(int errnum)
     case EMFILE:
     case ENFILE:
     case ESTALE:
+    case ENOTCONN: /* what a FUSE file system without its server says */
+    case ETIMEDOUT:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
         return FILEDUP_ERROR_AGAIN;
     case EBUSY:
     case ETXTBSY:
         return FILEDUP_ERROR_BUSY;
+    case EISDIR:
+    case ELOOP:
+    case EROFS:
+    case ENAMETOOLONG:
+    case ENOTDIR:
+        return FILEDUP_ERROR_REFUSED;
     default:
         return FILEDUP_ERROR_FATAL;
     }

@@ -24,12 +24,15 @@ static gboolean
 capabilities_limit(guint32 low)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct now[2] = {0}, data[2] = {0};
+    struct __user_cap_data_struct now[2] = {0}, data[2] = {0}, left[2] = {0};
 
     if (syscall(SYS_capget, &header, now) < 0)
         return FALSE;
     data[0].permitted = data[0].effective = now[0].permitted & low;
-    return syscall(SYS_capset, &header, data) == 0;
+    if (syscall(SYS_capset, &header, data) < 0 || syscall(SYS_capget, &header, left) < 0)
+        return FALSE;
+    errno = EPERM;
+    return memcmp(left, data, sizeof left) == 0;
 }
 
 static gboolean
@@ -68,6 +71,7 @@ principal_become(uid_t uid, GError **error)
         return throw_errno(error, "setresuid to %u", uid);
     if (!capabilities_limit(1u << CAP_LEASE))
         return throw_errno(error, "dropping capabilities");
+    (void) prctl(PR_SET_KEEPCAPS, 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return throw_errno(error, "prctl(PR_SET_NO_NEW_PRIVS)");
     if (!switched_completely(uid, account.pw_gid))

@@ -20,4 +20,7 @@ Probe stable_probe(int fd);
  * open for writing (and shared writable mappings) of that inode count; our own process does not. */
 char *stable_find_writer(int fd);
 
+/* The same for whoever has it open at all, or mapped. */
+char *stable_find_user(int fd);
+
 G_END_DECLS

@@ -176,7 +176,8 @@ place(Stage *s)
     return TRUE;
 }
 
-/* FALSE with errno; EINVAL: not on this file system. */
+/* FALSE with errno; EINVAL: not on this file system. From the exchange on, the temporary name is no
+ * longer ours to remove: it leads to what was there. */
 static gboolean
 exchange(Stage *s, Swapped *ret_swapped, GError **error)
 {
@@ -184,15 +185,16 @@ exchange(Stage *s, Swapped *ret_swapped, GError **error)
 
     if (renameat2(s->folder_fd, s->temporary, s->folder_fd, s->name, RENAME_EXCHANGE) < 0)
         return FALSE;
-    if (fstatat(s->folder_fd, s->temporary, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return FALSE;
-    if (!S_ISREG(st.st_mode)) { /* it came between our look and the swap: put it back */
-        (void) renameat2(s->folder_fd, s->temporary, s->folder_fd, s->name, RENAME_EXCHANGE);
-        throw_error(error, FILEDUP_ERROR_REFUSED, "not a regular file: it is not replaced");
-        return FALSE;
+    g_autofree char *old = g_steal_pointer(&s->temporary);
+    if (fstatat(s->folder_fd, old, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
+        *ret_swapped = (Swapped){g_steal_pointer(&old), st.st_dev, st.st_ino};
+        return TRUE;
     }
-    *ret_swapped = (Swapped){g_steal_pointer(&s->temporary), st.st_dev, st.st_ino};
-    return TRUE;
+    /* It came between our look and the swap: put it back. */
+    if (renameat2(s->folder_fd, old, s->folder_fd, s->name, RENAME_EXCHANGE) < 0)
+        return throw_errno(error, "putting back what is no regular file (it is now '%s')", old);
+    s->temporary = g_steal_pointer(&old);
+    return throw_error(error, FILEDUP_ERROR_REFUSED, "not a regular file: it is not replaced");
 }
 
 /* Somebody who renames another file to the name between the two steps loses that one: only file
@@ -244,6 +246,20 @@ swap(Stage *s, Swapped *ret_swapped, GError **error)
     return throw_error(error, FILEDUP_ERROR_BUSY, "the name keeps appearing and disappearing");
 }
 
+/* A folder that may be written but not read can only be synced with its whole file system. */
+static gboolean
+sync_folder(Stage *s, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+
+    if (fd_sync_folder(s->folder_fd, ".", &local))
+        return TRUE;
+    if (g_error_matches(local, FILEDUP_ERROR, FILEDUP_ERROR_DENIED) && syncfs(s->fd) == 0)
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&local));
+    return FALSE;
+}
+
 gboolean
 stage_publish(Stage *s, Swapped *ret_swapped, GError **error)
 {
@@ -257,7 +273,7 @@ stage_publish(Stage *s, Swapped *ret_swapped, GError **error)
         return FALSE;
     crash_point("stage-swapped");
     /* *ret_swapped stays valid if this fails: the caller must know of both files. */
-    return fd_sync_folder(s->folder_fd, ".", error);
+    return sync_folder(s, error);
 }
 
 gboolean

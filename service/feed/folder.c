@@ -526,10 +526,11 @@ folders_refresh(Folders *t)
 static void
 look_again(Folders *t)
 {
-    g_autoptr(GPtrArray) all = g_hash_table_get_keys_as_ptr_array(t->pending);
+    guint n;
+    g_autofree gpointer *all = g_hash_table_get_keys_as_array(t->pending, &n);
 
-    for (guint i = 0; i < all->len; i++) {
-        Watch *w = all->pdata[i];
+    for (guint i = 0; i < n; i++) {
+        Watch *w = all[i];
         if (!(w->changes & ~(guint) CHANGE_WRITTEN) || !w->folder->present)
             continue;
         g_auto(Fd) fd = reopen_folder(t, w->folder);

@@ -225,7 +225,7 @@ journal_make_room(Journal *j, guint64 bytes, GError **error)
         .incarnation = j->incarnation,
         .epoch = j->epoch,
         .index = j->index + 1,
-        .first_seq = j->next_seq,
+        .first_seq = j->prev_seq + 1,
         .chain = j->prev_sum,
         .durable_through = j->durable,
     };
@@ -402,19 +402,18 @@ copy_transaction(Journal *j, Segment *to, Transaction *t, guint64 durable, GErro
 
     if (!fd_pread_full(t->segment->fd, from, (gsize) t->bytes, (goffset) t->position))
         return throw_errno(error, "reading segment '%s'", t->segment->name);
-    for (; at < t->bytes; at += record_bytes(&r)) {
+    while (at < t->bytes) {
         const guint8 *payload = from + at + RECORD_HEADER_BYTES;
         if (!record_decode(from + at, salt, &r, &sum) || at + record_bytes(&r) > t->bytes ||
             record_payload_sum(payload, r.payload_bytes) != r.payload_sum)
             return throw_error(error, FILEDUP_ERROR_DAMAGED,
                                "segment '%s' does not read the same twice", t->segment->name);
-        guint64 whole = record_bytes(&r);
+        at += record_bytes(&r);
         r.durable_through = durable;
         r.flags &= (guint16) ~RECORD_GAP;
         guint64 position = j->at + encode(j, out, to->header.salt, &r, payload);
         if (r.type == RECORD_DATA || r.type == RECORD_HOLE)
             g_array_index(t->extents, Extent, extent++).position = position;
-        g_assert(record_bytes(&r) == whole); /* alignments are the same there and here */
     }
     if (!fd_pwrite_full(to->fd, out->data, out->len, (goffset) j->at))
         return throw_errno(error, "writing segment '%s'", to->name);
@@ -425,7 +424,7 @@ copy_transaction(Journal *j, Segment *to, Transaction *t, guint64 durable, GErro
 }
 
 static gboolean
-switch_incarnation(Journal *j, Scan *scan, GError **error)
+switch_incarnation(Journal *j, Scan *scan, gboolean damage, GError **error)
 {
     GPtrArray *tail = scan->transactions;
     const Transaction *first = tail->len ? tail->pdata[0] : NULL;
@@ -443,6 +442,7 @@ switch_incarnation(Journal *j, Scan *scan, GError **error)
 
     SegmentHeader header = {.incarnation = j->incarnation,
                             .epoch = j->epoch,
+                            .flags = damage ? SEGMENT_DAMAGE : 0,
                             .first_seq = first ? first->first_seq : j->next_seq,
                             .durable_through = last ? last->seq : j->next_seq - 1};
     g_strlcpy(header.uuid, j->uuid, sizeof header.uuid);
@@ -490,6 +490,8 @@ journal_open(int journal_fd, const JournalOptions *o, Pending *pending, JournalR
                               .direct = scan->direct,
                               .recovered = scan->transactions->len,
                               .note = g_steal_pointer(&scan->note)};
+    /* Said again after a crash: nobody may have heard it, or have done something about it. */
+    report->damage |= scan->was_damaged && !o->clean;
     if (o->incarnation > scan->incarnation) { /* the catalog learns of one after the switch to it */
         report->damage = TRUE;
         g_free(report->note);
@@ -505,7 +507,7 @@ journal_open(int journal_fd, const JournalOptions *o, Pending *pending, JournalR
     j->next_seq = MAX(o->last_seq, scan->last_seq) + 1;
     j->last_time_usec = MAX(o->last_time_usec, scan->last_time_usec);
     j->released = o->applied;
-    if (!switch_incarnation(j, scan, error)) {
+    if (!switch_incarnation(j, scan, report->damage, error)) {
         throw_prefixed(error, "journal");
         return NULL;
     }

@@ -21,6 +21,7 @@ typedef struct JournalOptions {
     guint64     last_seq;
     gint64      last_time_usec;
     guint32     incarnation;
+    gboolean    clean; /* stopped in order the last time */
 } JournalOptions;
 
 typedef struct JournalReport {

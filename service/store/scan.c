@@ -151,7 +151,7 @@ transaction_at(Walk *w, guint64 at, gboolean search, guint64 *ret_end)
 }
 
 static void
-walk_segment(Walk *w, Segment *segment)
+walk_segment(Walk *w, Segment *segment, gboolean follows)
 {
     guint64 at = SEGMENT_HEADER_BYTES, end = 0;
     gboolean search = FALSE;
@@ -160,13 +160,15 @@ walk_segment(Walk *w, Segment *segment)
         Transaction *t = transaction_at(w, at, search, &end);
         if (!t) {
             search = TRUE; /* rule 3 */
+            follows = FALSE;
             at = align_up(at + 1, TRANSACTION_ALIGN);
             continue;
         }
-        Found f = {.transaction = t, .in_sequence = !search};
+        Found f = {.transaction = t, .in_sequence = follows};
         g_array_append_val(w->found, f);
         segment->last_seq = MAX(segment->last_seq, t->seq);
         search = FALSE;
+        follows = TRUE;
         at = end;
     }
 }
@@ -194,14 +196,15 @@ walk_chain(Walk *w, int journal_fd, GPtrArray *chain, GError **error)
         else
             w->durable = MAX(w->durable, h->first_seq - 1); /* rule 2 */
         w->durable = MAX(w->durable, h->durable_through);
-        /* Records found before it in the chain are never above its first. */
+        gboolean follows = w->expected == h->first_seq;
         w->expected = MAX(w->expected, h->first_seq);
         w->chain = h->chain;
         w->segment = segment;
         w->image = image;
         w->scan->direct &= direct;
         segment->last_seq = h->first_seq - 1;
-        walk_segment(w, segment);
+        w->scan->was_damaged |= (h->flags & SEGMENT_DAMAGE) != 0;
+        walk_segment(w, segment, follows);
         segment_image_free(image);
     }
     return TRUE;

@@ -16,6 +16,7 @@ typedef struct Scan {
     gint64     last_time_usec;
     gboolean   direct;       /* read past the page cache                                      */
     gboolean   damage;       /* something that was durable is not there any more              */
+    gboolean   was_damaged; /* so the opening before said, in the header it wrote         */
     char      *note;         /* what, for the operator; NULL without damage                   */
 } Scan;
 

@@ -12,7 +12,8 @@
  *          80  u64  size of the file
  *          88  u64  durable through
  *          96  u32  epoch
- *         100       zeros
+ *         100  u32  flags: 1 the opening that wrote this had found damage
+ *         104       zeros
  *        4088  u64  XXH3-64 of bytes 0 to 4087
  *
  * INVARIANTS
@@ -132,6 +133,7 @@ header_encode(const SegmentHeader *h, guint8 *block)
     put(block + 80, h->size_bytes, 8);
     put(block + 88, h->durable_through, 8);
     put(block + 96, h->epoch, 4);
+    put(block + 100, h->flags, 4);
     put(block + AT_SUM, XXH3_64bits(block, AT_SUM), 8);
 }
 
@@ -151,6 +153,7 @@ header_decode(const guint8 *block, SegmentHeader *h, guint32 *ret_format)
     h->size_bytes = get(block + 80, 8);
     h->durable_through = get(block + 88, 8);
     h->epoch = (guint32) get(block + 96, 4);
+    h->flags = (guint32) get(block + 100, 4);
     return TRUE;
 }
 

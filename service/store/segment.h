@@ -12,11 +12,16 @@ G_BEGIN_DECLS
 #define SEGMENT_FORMAT       1
 #define UUID_TEXT_BYTES      37 /* with its NUL */
 
+typedef enum {
+    SEGMENT_DAMAGE = 1 << 0, /* the opening that wrote this had found damage */
+} SegmentFlags;
+
 /* What a segment's first block says of its present use. */
 typedef struct SegmentHeader {
     char    uuid[UUID_TEXT_BYTES];
     guint32 incarnation;
     guint32 epoch;
+    guint32 flags;
     guint64 index;           /* within the incarnation, from 0                            */
     guint64 first_seq;       /* of its first record                                       */
     guint64 chain;           /* of its first record                                       */

@@ -1,0 +1,434 @@
+/* recovery.c - restoring a file (H9), in steps
+ *
+ * STATES  WAITING -> SAVING (in place only: what is there becomes a point first)
+ *                 -> FETCHING (the keeper hands out the content)
+ *                 -> RESTORING (the copier stages, swaps, verifies)
+ *                 -> KEEPING (what was swapped out becomes a point)
+ *                 -> DISCARDING (only then is it removed) -> done
+ * INVARIANT: what a restore replaced is removed only when it is durable as a point, or equal to the
+ * store's newest content. If the power fails between the swap and the point, it stands under its
+ * temporary name beside the file.
+ */
+
+#include "config.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "daemon/access.h"
+#include "daemon/event.h"
+#include "daemon/recovery.h"
+#include "daemon/schedule.h"
+#include "daemon/transfer.h"
+
+struct Recovery {
+    Entry       *entry;
+    uid_t        caller;
+    RestoreFlags flags;
+    guint64      point;
+    Store       *store;
+    int          target_fd;
+    RecoveryFunc func;
+    gpointer     data;
+
+    Target   *target;
+    guint64   copier_job, store_job;
+    Transfer *transfer;
+    char     *swapped;
+    guint64   swapped_dev, swapped_ino;
+
+    RecoveryResult result;
+};
+
+static void
+recovery_free(Recovery *r)
+{
+    g_clear_error(&r->result.error);
+    g_free(r->result.store);
+    g_free(r->result.left);
+    g_free(r->result.problems);
+    g_clear_pointer(&r->result.attributes, g_bytes_unref);
+    g_free(r->swapped);
+    fd_clear(r->target_fd);
+    g_free(r);
+}
+
+static gboolean
+writes_original(const Recovery *r)
+{
+    return !(r->flags & (RESTORE_TO_FD | RESTORE_DRY_RUN));
+}
+
+static void
+finish(Recovery *r)
+{
+    Entry *e = r->entry;
+    Schedule *s = e->schedule;
+
+    e->recovery = NULL;
+    if (writes_original(r)) {
+        e->last_job = JOB_RECOVERY;
+        e->result = r->result.error ? RESULT_FAILED : RESULT_OK;
+        if (r->result.error) {
+            entry_set_error(e, "restore: %s", r->result.error->message);
+            event_restore_failed(e, r->result.error->message);
+        } else {
+            entry_set_error(e, NULL);
+            event_restored(e, r->result.store, r->result.written_bytes);
+        }
+    }
+    r->func(&r->result, r->data);
+    gboolean touched = writes_original(r);
+    recovery_free(r);
+    if (touched)
+        schedule_touch(s, e);
+    else
+        schedule_look(s, e);
+}
+
+static void
+fail(Recovery *r, FiledupError code, const char *text)
+{
+    if (!r->result.error)
+        throw_error(&r->result.error, code, "%s", text);
+    finish(r);
+}
+
+static void
+leave(Recovery *r, const char *why)
+{
+    g_autofree char *shown = NULL;
+
+    r->result.left = path_join(r->entry->folder, r->swapped);
+    shown = path_escape(r->result.left);
+    g_warning("what was there before the restore could not be kept as a point (%s): it is left at "
+              "'%s'",
+              why, shown);
+    finish(r);
+}
+
+static void
+on_discarded(G_GNUC_UNUSED guint64 job, Message *m, const GError *failure,
+             G_GNUC_UNUSED gboolean stuck, gpointer data)
+{
+    Recovery *r = data;
+    g_autoptr(GError) error = failure ? g_error_copy(failure) : NULL;
+
+    r->copier_job = 0;
+    if (m) {
+        g_autoptr(GVariant) outcome = NULL;
+        g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE ")", NULL, &outcome);
+        (void) message_error_check(outcome, NULL, &error);
+    }
+    if (error)
+        leave(r, error->message);
+    else
+        finish(r);
+}
+
+static void
+submit(Recovery *r, MessageType type, GVariant *body, const int *fds, guint n_fds,
+       CopierFunc func)
+{
+    Entry *e = r->entry;
+
+    copiers_submit(schedule_copiers(e->schedule), r->copier_job, e->row->principal, e->device,
+                   e->row->timeout_sec, type, body, fds, n_fds, func, r);
+}
+
+static void
+discard(Recovery *r)
+{
+    r->copier_job = store_next_job();
+    submit(r, MESSAGE_DAEMON_DISCARD,
+           g_variant_new("(t@ay@aytt)", r->copier_job, path_to_variant(r->entry->folder),
+                         path_to_variant(r->swapped), r->swapped_dev, r->swapped_ino),
+           NULL, 0, on_discarded);
+}
+
+/* A transfer of what is there, or was, as a point of the chosen store. */
+static void
+save(Recovery *r, const char *name, TransferFunc func)
+{
+    g_autoptr(GPtrArray) targets = g_ptr_array_new();
+    TransferRequest request = {
+        .copiers = schedule_copiers(r->entry->schedule),
+        .watchers = schedule_watchers(r->entry->schedule),
+        .entry = r->entry,
+        .name = name,
+        .flags = CAPTURE_ALLOW_FUZZY | CAPTURE_COMPARE_CONTENT,
+        .recorded = r->target->state == STORED_CURRENT && r->target->has_hash ? r->target : NULL,
+        .cause = CAUSE_BEFORE_RESTORE,
+        .targets = targets,
+    };
+
+    g_ptr_array_add(targets, r->target);
+    r->transfer = transfer_start(&request, func, r);
+}
+
+static void
+note_saved(Recovery *r, const TransferResult *t)
+{
+    if (t->appended && t->targets[0].durable) {
+        r->result.saved = TRUE;
+        r->result.saved_point = t->targets[0].sequence;
+    }
+}
+
+static const char *
+why_not_saved(const TransferResult *t)
+{
+    if (t->outcome == CAPTURE_UNCHANGED || t->outcome == CAPTURE_ATTRIBUTES)
+        return NULL; /* the store has it */
+    if (t->appended)
+        return t->targets[0].durable ? NULL
+               : t->targets[0].error ? t->targets[0].error
+                                     : "not stored";
+    return t->error ? t->error : "it could not be read";
+}
+
+static void
+on_kept(const TransferResult *t, gpointer data)
+{
+    Recovery *r = data;
+    const char *why = why_not_saved(t);
+
+    r->transfer = NULL;
+    note_saved(r, t);
+    if (why)
+        leave(r, why);
+    else
+        discard(r);
+}
+
+static void
+on_restored(G_GNUC_UNUSED guint64 job, Message *m, const GError *failure, gboolean stuck,
+            gpointer data)
+{
+    Recovery *r = data;
+    g_autoptr(GVariant) outcome = NULL, swapped = NULL;
+    const char *problems, *in_the_way;
+
+    r->copier_job = 0;
+    if (!m) {
+        g_autofree char *text = g_strdup_printf(
+            "%s%s", failure->message,
+            stuck ? "; the file is left alone until that copier is dead" : "");
+        fail(r, FILEDUP_ERROR_AGAIN, text);
+        return;
+    }
+    g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE "@ayttt&s&s)", NULL, &outcome, &swapped,
+                  &r->swapped_dev, &r->swapped_ino, &r->result.written_bytes, &problems,
+                  &in_the_way);
+    const char *name = path_from_variant(swapped);
+    if (name && name[0])
+        r->swapped = g_strdup(name);
+    r->result.existed = r->swapped || (r->flags & RESTORE_IN_PLACE);
+    r->result.problems = problems[0] ? g_strdup(problems) : NULL;
+    if (!message_error_check(outcome, NULL, &r->result.error) && in_the_way[0])
+        throw_prefixed(&r->result.error, "%s has it open", in_the_way);
+    if (r->swapped)
+        save(r, r->swapped, on_kept);
+    else
+        finish(r);
+}
+
+static void
+restore(Recovery *r, Message *m)
+{
+    Entry *e = r->entry;
+    gsize n = 0;
+    const void *blob = g_bytes_get_data(r->result.attributes, &n);
+    int fds[3] = {m->fds[0], m->fds[1], r->target_fd};
+
+    e->last_job = writes_original(r) ? JOB_RECOVERY : e->last_job;
+    e->started_usec = writes_original(r) ? g_get_real_time() : e->started_usec;
+    r->copier_job = store_next_job();
+    submit(r, MESSAGE_DAEMON_RESTORE,
+           g_variant_new("(t@ay@ayut@" FILESTAT_TYPE "@ayb)", r->copier_job,
+                         path_to_variant(e->folder), path_to_variant(e->name),
+                         (guint32) r->flags, r->result.size_bytes,
+                         filestat_to_variant(&r->result.stat),
+                         g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, n ? blob : NULL, n, 1),
+                         (gboolean) (e->row->principal == 0)),
+           fds, r->flags & RESTORE_TO_FD ? 3 : 2, on_restored);
+}
+
+static void
+on_content(G_GNUC_UNUSED Store *store, Message *m, const GError *failure, gpointer data)
+{
+    Recovery *r = data;
+    g_autoptr(GVariant) outcome = NULL, stat = NULL, attributes = NULL;
+    guint32 quality;
+    gsize n;
+
+    r->store_job = 0;
+    if (!m) {
+        fail(r, FILEDUP_ERROR_AGAIN, failure->message);
+        return;
+    }
+    g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE "t@" FILESTAT_TYPE "@ayuxtt)", NULL, &outcome,
+                  &r->result.size_bytes, &stat, &attributes, &quality, &r->result.time_usec,
+                  &r->result.point, &r->result.stable_point);
+    filestat_from_variant(stat, &r->result.stat);
+    r->result.quality = (Quality) quality;
+    gconstpointer blob = g_variant_get_fixed_array(attributes, &n, 1);
+    r->result.attributes = g_bytes_new(blob, n);
+    if (!message_error_check(outcome, NULL, &r->result.error)) {
+        finish(r);
+        return;
+    }
+    if (m->n_fds < 2) {
+        fail(r, FILEDUP_ERROR_FATAL, "the store sent no content");
+        return;
+    }
+    if (!access_may_read(r->caller, &r->result.stat, &r->result.error)) {
+        finish(r);
+        return;
+    }
+    if (r->point == 0)
+        memcpy(r->result.hash, r->target->hash, HASH_BYTES);
+    restore(r, m);
+}
+
+static void
+fetch(Recovery *r)
+{
+    r->store_job = store_next_job();
+    store_request(r->target->store, r->store_job, MESSAGE_DAEMON_CONTENT,
+                  g_variant_new("(t@ayt)", r->store_job, path_to_variant(r->entry->row->path),
+                                r->point),
+                  NULL, 0, on_content, r);
+}
+
+static void
+on_saved(const TransferResult *t, gpointer data)
+{
+    Recovery *r = data;
+    const char *why = t->outcome == CAPTURE_GONE ? NULL : why_not_saved(t);
+
+    r->transfer = NULL;
+    note_saved(r, t);
+    if (why && !(r->flags & RESTORE_FORCE)) {
+        g_autofree char *text = g_strdup_printf(
+            "what is there could not be saved first (%s); restore without --in-place, which keeps "
+            "it beside, or use --force",
+            why);
+        fail(r, FILEDUP_ERROR_REFUSED, text);
+        return;
+    }
+    fetch(r);
+}
+
+static Target *
+choose_target(const Recovery *r)
+{
+    if (r->store)
+        return entry_find_target(r->entry, r->store);
+    for (guint i = 0; i < r->entry->targets->len; i++) {
+        Target *t = r->entry->targets->pdata[i];
+        if (store_is_ready(t->store) && t->known && (t->state != STORED_NOTHING || r->point))
+            return t;
+    }
+    return NULL;
+}
+
+/* Why there is nothing to restore from. */
+static void
+refuse_no_backup(Recovery *r)
+{
+    for (guint i = 0; i < r->entry->targets->len; i++) {
+        const Target *t = r->entry->targets->pdata[i];
+        if (!store_is_ready(t->store)) {
+            g_autofree char *text = g_strdup_printf("store \"%s\" is %s: %s", store_name(t->store),
+                                                    store_state_name(t->store),
+                                                    store_note(t->store));
+            fail(r, FILEDUP_ERROR_AGAIN, text);
+            return;
+        }
+    }
+    fail(r, FILEDUP_ERROR_REFUSED, "no backup of it exists yet");
+}
+
+gboolean
+recovery_run_next(G_GNUC_UNUSED Schedule *s, Entry *e)
+{
+    Recovery *r = g_queue_pop_head(&e->requests);
+
+    if (!r)
+        return FALSE;
+    e->recovery = r;
+    r->target = choose_target(r);
+    if (!r->target || !store_is_ready(r->target->store)) {
+        refuse_no_backup(r);
+        return TRUE;
+    }
+    r->result.store = g_strdup(store_name(r->target->store));
+    if ((r->flags & RESTORE_IN_PLACE) && writes_original(r))
+        save(r, e->name, on_saved);
+    else
+        fetch(r);
+    return TRUE;
+}
+
+void
+recovery_request(Entry *e, uid_t caller, RestoreFlags flags, guint64 point, Store *store,
+                 int target_fd, RecoveryFunc func, gpointer data)
+{
+    Recovery *r = g_new0(Recovery, 1);
+
+    r->entry = e;
+    r->caller = caller;
+    r->flags = flags;
+    r->point = point;
+    r->store = store;
+    r->target_fd = target_fd;
+    r->func = func;
+    r->data = data;
+    if (e->stuck_job) {
+        RecoveryResult refused = {0};
+        throw_error(&refused.error, FILEDUP_ERROR_BUSY,
+                    "a copier that will not die has the file: its disk hangs");
+        func(&refused, data);
+        g_clear_error(&refused.error);
+        recovery_free(r);
+        return;
+    }
+    g_queue_push_tail(&e->requests, r);
+    schedule_look(e->schedule, e);
+}
+
+static void
+cancel(Recovery *r)
+{
+    if (r->copier_job)
+        copiers_cancel(schedule_copiers(r->entry->schedule), r->copier_job);
+    if (r->store_job)
+        store_forget(r->target->store, r->store_job);
+    transfer_cancel(r->transfer);
+    if (!r->result.error)
+        throw_error(&r->result.error, FILEDUP_ERROR_AGAIN, "the row was changed meanwhile");
+    r->func(&r->result, r->data);
+    recovery_free(r);
+}
+
+void
+recovery_cancel_all(Entry *e)
+{
+    Recovery *r = g_steal_pointer(&e->recovery);
+
+    if (r)
+        cancel(r);
+    while ((r = g_queue_pop_head(&e->requests)))
+        cancel(r);
+}
+
+pid_t
+recovery_copier(const Entry *e)
+{
+    return e->recovery && e->recovery->copier_job
+               ? copiers_pid(schedule_copiers(e->schedule), e->recovery->copier_job)
+               : 0;
+}

@@ -30,6 +30,7 @@ daemon_pid=''
 daemon_log=$TEST_FOLDER/filedupd.log
 daemon_conf=$TEST_FOLDER/filedupd.conf
 at_end_commands=()
+test_script=$(realpath -- "$0")
 cd "$TEST_FOLDER"
 
 fail() {
@@ -70,8 +71,17 @@ _end() {
 trap _end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-trap 'printf "FAILED: %s:%s: %s\n" "${BASH_SOURCE[0]##*/}" "$LINENO" "$BASH_COMMAND" >&2' ERR
+trap '_failed "$BASH_COMMAND"' ERR
 set -E
+
+# Names the line of the test, not that of a helper.
+_failed() { # COMMAND
+    local i
+    for ((i = 1; i < ${#BASH_SOURCE[@]} - 1; i++)); do
+        [ "${BASH_SOURCE[i]}" = "${BASH_SOURCE[0]}" ] || break
+    done
+    printf 'FAILED: %s:%s: %s\n' "${BASH_SOURCE[i]##*/}" "${BASH_LINENO[i - 1]}" "${1%%$'\n'*}" >&2
+}
 
 # wait_until SECONDS COMMAND...: polls until the command succeeds; the deadline is only for what hangs.
 wait_until() {
@@ -215,16 +225,13 @@ _backup_is_same() { cmp -s -- "$1" "$(backup_of "$1")"; }
 _lib_functions=$(declare -F | sed 's/^declare -f //')
 run_tests() {
     local tests name
-    tests=$(grep -oE '^[a-zA-Z][a-zA-Z0-9_]*\(\)' -- "$0" | tr -d '()' | grep -vxF -- "$_lib_functions")
+    tests=$(grep -oE '^[a-zA-Z][a-zA-Z0-9_]*\(\)' -- "$test_script" | tr -d '()' | grep -vxF -- "$_lib_functions")
     case ${1:-} in
     --list) printf '%s\n' "$tests" ;;
     '')
-        TEST_FOLDER=''
-        [ -z "${TEST_FOLDER_IS_OURS:-}" ] || rmdir "$PWD" 2>/dev/null || true
-        TEST_FOLDER_IS_OURS=''
         for name in $tests; do
             printf '%s\n' "$name" >&2
-            env -u TEST_FOLDER "$0" "$name" || fail "$name"
+            env -u TEST_FOLDER "$test_script" "$name" || fail "$name"
         done
         ;;
     *) "$1" ;;

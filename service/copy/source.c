@@ -82,7 +82,8 @@ source_next_data(int fd, guint64 offset, guint64 size_bytes, guint64 *ret_start,
         return FALSE;
     off_t end = lseek(fd, start, SEEK_HOLE);
     *ret_start = (guint64) start;
-    *ret_end = end < 0 ? size_bytes : MIN((guint64) end, size_bytes);
+    /* end == start: it became a hole just now. */
+    *ret_end = end <= start ? size_bytes : MIN((guint64) end, size_bytes);
     return TRUE;
 }
 

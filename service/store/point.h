@@ -1,0 +1,46 @@
+#pragma once
+
+/* Point: one whole content of a file, with what belongs to it, that can be had back. */
+
+#include <glib.h>
+
+#include "store/transaction.h"
+
+G_BEGIN_DECLS
+
+typedef enum {
+    POINT_IN_MIRROR,
+    POINT_IN_HISTORY,
+    POINT_IN_JOURNAL, /* `source` has it, or the staged file that it names */
+} PointPlace;
+
+typedef struct Point {
+    guint64    id; /* the sequence of the transaction that brought the content */
+    gint64     time_usec;
+    PointCause cause;
+    Quality    quality;
+    guint64    size_bytes;
+    FileStat   stat;
+    GBytes    *attributes;
+    guint8     hash[HASH_BYTES];
+    gboolean   pinned; /* the newest stable content, kept because a fuzzy one came after it */
+
+    PointPlace         place;
+    const Transaction *source; /* borrowed */
+    gboolean           fresh;  /* not in the catalog as a point yet */
+    GBytes            *sums;   /* NULL: not read yet */
+} Point;
+
+Point *point_new(const Transaction *t); /* of one that brings a content */
+void   point_free(Point *p);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Point, point_free)
+
+/* XXH3-64 per SUM_BLOCK_BYTES of the file's first size_bytes, little-endian; NULL with an error. */
+GBytes *sums_read(int fd, guint64 size_bytes, GError **error);
+GBytes *sums_of(const guint8 *content, gsize n);
+guint64 sums_count(guint64 size_bytes);
+
+/* The content's hash, from its sums and its size. */
+void sums_hash(GBytes *sums, guint64 size_bytes, guint8 ret_hash[HASH_BYTES]);
+
+G_END_DECLS

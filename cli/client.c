@@ -46,7 +46,7 @@ connect_to(const char *path, GError **error)
 {
     g_autofree char *shown = path_escape(path);
 
-    if (strlen(path) >= sizeof ((struct sockaddr_un *) NULL)->sun_path) {
+    if (strlen(path) >= sizeof((struct sockaddr_un *) NULL)->sun_path) {
         throw_error(error, FILEDUP_ERROR_REFUSED, "the socket's path is too long: %s", shown);
         return NULL;
     }
@@ -150,10 +150,10 @@ client_open(const Options *options, GError **error)
                                                G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT, NULL,
                                                NULL, &failed);
     if (c->connection)
-        c->manager = filedup_manager1_proxy_new_sync(
-            c->connection,
-            G_DBUS_PROXY_FLAGS_DO_NOT_LOAD_PROPERTIES | G_DBUS_PROXY_FLAGS_DO_NOT_CONNECT_SIGNALS,
-            NULL, OBJECT_PATH, NULL, &failed);
+        c->manager = filedup_manager1_proxy_new_sync(c->connection,
+                                                     G_DBUS_PROXY_FLAGS_DO_NOT_LOAD_PROPERTIES |
+                                                         G_DBUS_PROXY_FLAGS_DO_NOT_CONNECT_SIGNALS,
+                                                     NULL, OBJECT_PATH, NULL, &failed);
     if (!c->manager) {
         throw_error(error, FILEDUP_ERROR_DENIED,
                     "the daemon did not take the connection: %s. Are too many open?",

@@ -17,9 +17,9 @@
 #define BTF     "/sys/kernel/btf/vmlinux"
 
 /* Other programs of the user need watches and instances too. */
-#define WATCHES_SPARE     8192
-#define INSTANCES_WANTED  32
-#define QUEUE_WANTED      16384
+#define WATCHES_SPARE    8192
+#define INSTANCES_WANTED 32
+#define QUEUE_WANTED     16384
 
 static gboolean
 read_limit(const char *path, guint64 *ret_value)
@@ -37,10 +37,9 @@ check_limit(Findings *f, const char *name, guint64 needed, gboolean is_hard)
 {
     g_autofree char *path = g_strconcat(INOTIFY, name, NULL);
     g_autofree char *what = g_strconcat("inotify ", name, NULL);
-    g_autofree char *remedy =
-        g_strdup_printf("`sysctl fs.inotify.%s=%" G_GUINT64_FORMAT
-                        "`, and a line in /etc/sysctl.d to keep it",
-                        name, needed);
+    g_autofree char *remedy = g_strdup_printf("`sysctl fs.inotify.%s=%" G_GUINT64_FORMAT
+                                              "`, and a line in /etc/sysctl.d to keep it",
+                                              name, needed);
     guint64 value;
 
     if (!read_limit(path, &value))

@@ -1,7 +1,7 @@
 /* offline-restore.c - restore from a bare store, without a daemon
  *
- * The store is only read: what stood in the file's place cannot become a recovery point there. So it
- * is kept beside the restored file, under a name that tells what it is, unless it has the same
+ * The store is only read: what stood in the file's place cannot become a recovery point there. So
+ * it is kept beside the restored file, under a name that tells what it is, unless it has the same
  * content.
  */
 
@@ -83,8 +83,8 @@ has_content(int folder_fd, const char *name, const StoredContent *content)
            sums_check(fd, content->sums, content->size_bytes, NULL);
 }
 
-/* What was swapped out: removed if that is what was asked for, or nothing is lost by it. Returns the
- * name under which it is left, or NULL. */
+/* What was swapped out: removed if that is what was asked for, or nothing is lost by it. Returns
+ * the name under which it is left, or NULL. */
 static char *
 settle(const Place *place, const Swapped *swapped, const StoredContent *content, gboolean replace)
 {

@@ -89,6 +89,17 @@ real_but_name(const char *absolute)
     }
 }
 
+char *
+operand_real(const char *operand, GError **error)
+{
+    g_autofree char *absolute = operand_absolute(operand, error);
+
+    if (!absolute)
+        return NULL;
+    char *whole = real(absolute);
+    return whole ? whole : real_but_name(absolute);
+}
+
 char **
 operand_candidates(const char *operand, GError **error)
 {

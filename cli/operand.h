@@ -10,6 +10,9 @@ G_BEGIN_DECLS
  * link leads to is for the daemon's copier to see. For files that are to be registered. */
 char *operand_absolute(const char *operand, GError **error);
 
+/* Canonical as far as it exists. For folders that are to be made, or are there. */
+char *operand_real(const char *operand, GError **error);
+
 /* The canonical paths under which a row of that file may be known, the likeliest first, for files
  * that may be gone: NULL-terminated, at least one. */
 char **operand_candidates(const char *operand, GError **error);

@@ -30,8 +30,8 @@ append_option(GString *text, Option i)
 {
     const OptionSpec *spec = &OPTIONS[i];
     g_autofree char *term = option_term(i);
-    g_autofree char *help = spec->choices ? g_strdup_printf("%s: %s", spec->help, spec->choices)
-                                          : g_strdup(spec->help);
+    g_autofree char *help =
+        spec->choices ? g_strdup_printf("%s: %s", spec->help, spec->choices) : g_strdup(spec->help);
 
     append_term(text, term, help);
 }
@@ -198,16 +198,15 @@ option_completion_bash(void)
                            "    '') [[ $cur == -* ]] || words='%s' ;;\n"
                            "    esac\n",
                            second->str, first->str);
-    g_string_append(text,
-                    "    if [[ $cur == -* || -z $verb ]]; then\n"
-                    "        [[ $cur == -* ]] && words+=$global\n"
-                    "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-                    "    else\n"
-                    "        compopt -o filenames\n"
-                    "        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
-                    "    fi\n"
-                    "}\n"
-                    "complete -F _filedup filedup\n");
+    g_string_append(text, "    if [[ $cur == -* || -z $verb ]]; then\n"
+                          "        [[ $cur == -* ]] && words+=$global\n"
+                          "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+                          "    else\n"
+                          "        compopt -o filenames\n"
+                          "        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
+                          "    fi\n"
+                          "}\n"
+                          "complete -F _filedup filedup\n");
     return g_string_free(text, FALSE);
 }
 
@@ -239,7 +238,8 @@ option_man_synopsis(void)
             const OptionSpec *spec = &OPTIONS[i];
             if (!option_is_of(i, v))
                 continue;
-            g_autofree char *argument = spec->argument ? g_strdup_printf(" Ar %s", spec->argument) : g_strdup("");
+            g_autofree char *argument =
+                spec->argument ? g_strdup_printf(" Ar %s", spec->argument) : g_strdup("");
             if (spec->required_by & (1u << v))
                 g_string_append_printf(text, ".Fl -%s%s\n", spec->name, argument);
             else if (spec->repeats)

@@ -2,9 +2,9 @@
  *
  * Options may stand anywhere before "--", joined to their value by "=" or followed by it; flags of
  * one letter may stand together. One name may mean different things to different verbs (--to is a
- * store for `add`, a path for `restore`), so there are two passes: the first finds the operands, and
- * with them the verb; the second gives each option its meaning. A verb of two words ("store add")
- * is the first two operands.
+ * store for `add`, a path for `restore`), so there are two passes: the first finds the operands,
+ * and with them the verb; the second gives each option its meaning. A verb of two words ("store
+ * add") is the first two operands.
  */
 
 #include "config.h"
@@ -39,8 +39,7 @@ given_free(gpointer data)
     g_free(g);
 }
 
-static gboolean
-usage_error(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static gboolean usage_error(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 static gboolean
 usage_error(GError **error, const char *format, ...)
@@ -225,7 +224,8 @@ take_option(Options *o, Given *given, GError **error)
         if (any->refused_by & (1u << o->verb))
             return usage_error(error, "option '%s' is not for `%s`: %s", given->text,
                                VERBS[o->verb].name, any->refusal);
-        return usage_error(error, "option '%s' is not for `%s`. `filedup %s --help` lists its options",
+        return usage_error(error,
+                           "option '%s' is not for `%s`. `filedup %s --help` lists its options",
                            given->text, VERBS[o->verb].name, VERBS[o->verb].name);
     }
     if (!check_value(&OPTIONS[i], given, error))
@@ -299,8 +299,10 @@ check_together(const Options *o, GError **error)
     if (o->values[OPTION_POINT] && o->operands->len > 1)
         return usage_error(error, "--point is of one file: name one FILE");
     if (o->values[OPTION_STORE] && !(OFFLINE & (1u << o->verb)))
-        return usage_error(error, "`%s` needs the daemon. With --store there are only status, log, "
-                                  "restore and store list", VERBS[o->verb].name);
+        return usage_error(error,
+                           "`%s` needs the daemon. With --store there are only status, log, "
+                           "restore and store list",
+                           VERBS[o->verb].name);
     if (o->values[OPTION_STORE] && o->values[OPTION_STORE_NAME])
         return usage_error(error, "--store and --store-name exclude each other");
     if (o->values[OPTION_STORE] && o->values[OPTION_IN_PLACE])
@@ -308,7 +310,8 @@ check_together(const Options *o, GError **error)
                                   "overwritten cannot be kept as a recovery point");
     if (o->verb == VERB_SET && !o->values[OPTION_TO_STORE] && !o->values[OPTION_RETRIES] &&
         !o->values[OPTION_TIMEOUT] && !o->values[OPTION_KEEP])
-        return usage_error(error, "`set` needs something to set: --to, --retries, --timeout or --keep");
+        return usage_error(error,
+                           "`set` needs something to set: --to, --retries, --timeout or --keep");
     return TRUE;
 }
 
@@ -326,7 +329,8 @@ options_parse(int argc, char **argv, GError **error)
         if (!take_option(o, given->pdata[i], error))
             return NULL;
 
-    gboolean informs = o->values[OPTION_HELP] || o->values[OPTION_VERSION] || o->values[OPTION_COMPLETION];
+    gboolean informs =
+        o->values[OPTION_HELP] || o->values[OPTION_VERSION] || o->values[OPTION_COMPLETION];
     if (!informs) {
         if (o->verb == VERB_NONE) {
             usage_error(error, "a verb is missing. `filedup --help` lists the verbs");

@@ -133,13 +133,35 @@ output_size(guint64 bytes)
     return g_strdup_printf(i == 0 || value >= 99.95 ? "%.0f %s" : "%.1f %s", value, names[i]);
 }
 
+char *
+output_clean(const char *text)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    GString *clean = g_string_sized_new(strlen(valid));
+
+    for (const char *p = valid; *p; p = g_utf8_next_char(p)) {
+        gunichar c = g_utf8_get_char(p);
+        g_string_append_unichar(clean, c == '\n' || g_unichar_isprint(c) ? c : '?');
+    }
+    return g_string_free(clean, FALSE);
+}
+
+void
+output_vprint(const char *format, va_list args)
+{
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    g_autofree char *clean = output_clean(text);
+
+    (void) fputs(clean, stdout); /* output_finish tells */
+}
+
 void
 output_print(const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
-    (void) vprintf(format, args); /* output_finish tells */
+    output_vprint(format, args);
     va_end(args);
 }
 
@@ -263,7 +285,7 @@ output_json(JsonBuilder *b)
     g_autoptr(JsonNode) root = json_builder_get_root(b);
     g_autofree char *text = json_to_string(root, TRUE);
 
-    output_print("%s\n", text);
+    (void) puts(text); /* output_finish tells */
 }
 
 gboolean

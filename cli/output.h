@@ -5,6 +5,7 @@
 
 #include <glib.h>
 #include <json-glib/json-glib.h>
+#include <stdarg.h>
 
 G_BEGIN_DECLS
 
@@ -25,8 +26,13 @@ char *table_text(Table *t); /* with the heading; "" without rows */
 /* "0 B", "1.5 KiB", "12 GiB". */
 char *output_size(guint64 bytes);
 
-/* To standard output, as UTF-8 whatever the locale. */
+/* To standard output, as UTF-8 whatever the locale, and cleaned: names of processes and stores are
+ * not ours, and a terminal obeys control characters. */
 void output_print(const char *format, ...) G_GNUC_PRINTF(1, 2);
+void output_vprint(const char *format, va_list args) G_GNUC_PRINTF(1, 0);
+
+/* Valid UTF-8, and "?" for what cannot be printed, but for new lines. */
+char *output_clean(const char *text);
 
 /* Adds `<name>` and `<name>_b64` of a path to the object that is being built. */
 void output_json_path(JsonBuilder *b, const char *name, const char *path);

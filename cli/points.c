@@ -16,7 +16,8 @@ struct Points {
 Points *
 points_new(void)
 {
-    static const char *const headings[] = {">POINT", "TIME", "AGE", "CAUSE", "QUALITY", ">SIZE", NULL};
+    static const char *const headings[] = {">POINT",  "TIME",  "AGE", "CAUSE",
+                                           "QUALITY", ">SIZE", NULL};
     Points *p = g_new0(Points, 1);
 
     p->table = table_new(headings);

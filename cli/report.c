@@ -18,7 +18,7 @@ struct Report {
     JsonBuilder *builder;
 };
 
-G_DEFINE_QUARK(filedup-cli-error-quark, cli_error)
+G_DEFINE_QUARK(filedup - cli - error - quark, cli_error)
 
 Status
 report_status_of(const GError *error)
@@ -55,7 +55,7 @@ static void
 print_error(const char *path, const char *message, const char *remedy)
 {
     g_autofree char *escaped = path ? path_escape(path) : NULL;
-    g_autofree char *valid = g_utf8_make_valid(message, -1);
+    g_autofree char *valid = output_clean(message);
     gsize n = strlen(valid);
 
     if (n && valid[n - 1] == '.')
@@ -145,7 +145,7 @@ report_say(Report *r, const char *format, ...)
     if (r->json || r->quiet)
         return;
     va_start(args, format);
-    (void) vprintf(format, args);
+    output_vprint(format, args);
     va_end(args);
 }
 

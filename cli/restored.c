@@ -27,13 +27,14 @@ place_open(const char *to, const char *original, gboolean force, gboolean many, 
 {
     g_auto(Place) p = {.folder_fd = -1};
     struct stat st;
+    g_autofree char *shown = path_escape(to);
     g_autofree char *absolute = operand_absolute(to, error);
 
     if (!absolute)
         return FALSE;
     gboolean is_folder = stat(absolute, &st) == 0 && S_ISDIR(st.st_mode);
     if (!is_folder && (many || g_str_has_suffix(absolute, "/")))
-        return throw_error(error, FILEDUP_ERROR_REFUSED, "--to '%s' is no folder", to);
+        return throw_error(error, FILEDUP_ERROR_REFUSED, "--to '%s' is no folder", shown);
 
     /* The folder's own path may lead through links: it is the caller's choice. */
     const char *slash = strrchr(absolute, '/');
@@ -43,17 +44,18 @@ place_open(const char *to, const char *original, gboolean force, gboolean many, 
                                                   : g_strndup(absolute, (gsize) (slash - absolute));
     p.name = g_strdup(is_folder ? (original_slash ? original_slash + 1 : original) : slash + 1);
     if (!*p.name || g_str_equal(p.name, ".") || g_str_equal(p.name, ".."))
-        return throw_error(error, FILEDUP_ERROR_REFUSED, "--to '%s' names no file", to);
+        return throw_error(error, FILEDUP_ERROR_REFUSED, "--to '%s' names no file", shown);
     p.path = path_join(folder, p.name);
     p.folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (p.folder_fd < 0)
-        return throw_errno(error, "--to '%s'", to);
+        return throw_errno(error, "--to '%s'", shown);
     p.exists = fstatat(p.folder_fd, p.name, &st, AT_SYMLINK_NOFOLLOW) == 0;
     if (p.exists && S_ISDIR(st.st_mode))
-        return throw_error(error, FILEDUP_ERROR_REFUSED, "--to: a folder stands at '%s'", p.path);
+        return throw_error(error, FILEDUP_ERROR_REFUSED,
+                           "--to '%s': a folder of that name stands there", shown);
     if (p.exists && !force)
         return throw_error(error, FILEDUP_ERROR_REFUSED,
-                           "--to: '%s' exists. --force replaces it", p.path);
+                           "--to '%s': a file of that name exists. --force replaces it", shown);
     *ret_place = p;
     p = (Place){.folder_fd = -1};
     return TRUE;
@@ -100,7 +102,8 @@ say_saved(Report *report, GVariant *result)
                    ": `filedup restore --point %" G_GUINT64_FORMAT "` brings it back.\n",
                    saved, saved);
     else if (dict_bool(result, "saved"))
-        report_say(report, "  What was there before is a recovery point: `filedup log` lists it.\n");
+        report_say(report,
+                   "  What was there before is a recovery point: `filedup log` lists it.\n");
     if (*left) {
         g_autofree char *left_shown = path_escape(left);
         report_say(report, "  What was there before is left at %s\n", left_shown);
@@ -129,10 +132,10 @@ restored_report(Report *report, const char *path, const char *target, gboolean d
     if (!dry_run)
         report_say(report, "  %s written, and verified\n", written);
     if (g_str_equal(quality, "fuzzy") && stable)
-        report_say(report,
-                   "  Fuzzy: it may mix moments. The newest stable point: --point %" G_GUINT64_FORMAT
-                   "\n",
-                   stable);
+        report_say(
+            report,
+            "  Fuzzy: it may mix moments. The newest stable point: --point %" G_GUINT64_FORMAT "\n",
+            stable);
     else if (g_str_equal(quality, "fuzzy"))
         report_say(report, "  Fuzzy: it may mix moments. There is no stable point.\n");
     say_saved(report, dict);

@@ -15,24 +15,23 @@ static const struct {
     const char *name;
     gboolean plural;
 } units[] = {
-    {2 * MINUTE, SECOND, "s", FALSE},
-    {2 * HOUR, MINUTE, "min", FALSE},
-    {2 * DAY, HOUR, "h", FALSE},
-    {60 * DAY, DAY, "day", TRUE},
-    {730 * DAY, 30 * DAY, "month", TRUE},
-    {G_MAXINT64, 365 * DAY, "year", TRUE},
+    {2 * MINUTE, SECOND, "s", FALSE},     {2 * HOUR, MINUTE, "min", FALSE},
+    {2 * DAY, HOUR, "h", FALSE},          {60 * DAY, DAY, "day", TRUE},
+    {730 * DAY, 30 * DAY, "month", TRUE}, {G_MAXINT64, 365 * DAY, "year", TRUE},
 };
 
 char *
 time_phrase(gint64 usec, gint64 now_usec)
 {
-    gint64 age = now_usec - usec;
-    gint64 distance = age < 0 ? -age : age;
+    gint64 age;
     guint i = 0;
 
+    if (__builtin_sub_overflow(now_usec, usec, &age) || age == G_MININT64)
+        return g_strdup("?"); /* a damaged record's */
+    gint64 distance = age < 0 ? -age : age;
     if (distance < SECOND)
         return g_strdup("just now");
-    while (distance >= units[i].below)
+    while (i + 1 < G_N_ELEMENTS(units) && distance >= units[i].below)
         i++;
     gint64 n = distance / units[i].unit;
     return g_strdup_printf("%s%" G_GINT64_FORMAT " %s%s%s", age < 0 ? "in " : "", n, units[i].name,

@@ -81,8 +81,7 @@ file_device(const char *path, guint64 *ret_device)
 static gboolean
 shares_device(GVariant *row, GHashTable *devices)
 {
-    g_autoptr(GVariant) stores =
-        g_variant_lookup_value(row, "stores", G_VARIANT_TYPE("a(sssx)"));
+    g_autoptr(GVariant) stores = g_variant_lookup_value(row, "stores", G_VARIANT_TYPE("a(sssx)"));
     GVariantIter iter;
     const char *name;
     guint64 own;
@@ -139,7 +138,8 @@ check_rows(Findings *f, GVariant *rows, GHashTable *devices)
                      "takes both",
                      n_same, example);
     else if (n_rows)
-        findings_add(f, FINDING_OK, "devices", NULL, "no file has all its backups on its own device");
+        findings_add(f, FINDING_OK, "devices", NULL,
+                     "no file has all its backups on its own device");
     return g_hash_table_size(folders);
 }
 

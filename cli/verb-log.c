@@ -41,8 +41,8 @@ verb_log(const Options *options)
     while ((point = g_variant_iter_next_value(&iter))) {
         g_autoptr(GVariant) owned = point;
         points_add(list, dict_u64(point, "id"), dict_u64(point, "sequence"),
-                   dict_time(point, "time"), dict_text(point, "cause"),
-                   dict_text(point, "quality"), dict_u64(point, "size"));
+                   dict_time(point, "time"), dict_text(point, "cause"), dict_text(point, "quality"),
+                   dict_u64(point, "size"));
     }
     points_print(list, path, options_has(options, OPTION_JSON));
     return STATUS_OK;

@@ -2,8 +2,8 @@
  *
  * In its own place a file is put back by the daemon, whose copier is the row's principal. Elsewhere
  * (--to) it is we who write, with the caller's rights: the daemon opens no path for a caller, it
- * writes the content into a descriptor of ours. That is an unnamed file; it gets its name only after
- * its content, read back, has the hash that the daemon told.
+ * writes the content into a descriptor of ours. That is an unnamed file; it gets its name only
+ * after its content, read back, has the hash that the daemon told.
  */
 
 #include "config.h"
@@ -131,9 +131,11 @@ check_content(int fd, GVariant *answer, GError **error)
         return throw_errno(error, "fstat of what was restored");
     if (st.st_size < 0 || (guint64) st.st_size != size)
         return throw_error(error, FILEDUP_ERROR_DAMAGED,
-                           "%" G_GUINT64_FORMAT " bytes were expected, %" G_GINT64_FORMAT " arrived",
+                           "%" G_GUINT64_FORMAT " bytes were expected, %" G_GINT64_FORMAT
+                           " arrived",
                            size, (gint64) st.st_size);
-    (void) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* a hint; tmpfs has nowhere to read from */
+    (void) posix_fadvise(fd, 0, 0,
+                         POSIX_FADV_DONTNEED); /* a hint; tmpfs has nowhere to read from */
     g_autoptr(Sums) sums = sums_new(size);
     for (guint64 at = 0; at < size;) {
         gssize n = fd_pread_most(fd, buffer, MIN(READ_BYTES, size - at), (goffset) at);
@@ -222,9 +224,10 @@ restore_to(Client *client, const Options *options, const char *operand, gboolean
     g_auto(Swapped) swapped = {0};
     if (!stage_publish(stage, &swapped, error))
         return FALSE;
-    /* Something may have come to stand there since we looked: only what --force meant is removed. */
-    if (swapped.name && (!force || !stage_discard(place.folder_fd, swapped.name, swapped.dev,
-                                                  swapped.ino, NULL)))
+    /* Something may have come to stand there since we looked: only what --force meant is removed.
+     */
+    if (swapped.name &&
+        (!force || !stage_discard(place.folder_fd, swapped.name, swapped.dev, swapped.ino, NULL)))
         left = restored_keep(place.folder_fd, place.name, &swapped);
     restored_report(report, *ret_path, place.path, FALSE, account(answer, &place, problems, left));
     return TRUE;

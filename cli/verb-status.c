@@ -21,7 +21,7 @@ static const struct {
     const char *name;
     gboolean trouble;
 } states[] = {
-    {"failed", TRUE},    {"stuck", TRUE}, {"absent", TRUE},     {"stale", TRUE},
+    {"failed", TRUE},   {"stuck", TRUE}, {"absent", TRUE},     {"stale", TRUE},
     {"deleted", FALSE}, {"new", FALSE},  {"suspended", FALSE}, {"current", FALSE},
 };
 
@@ -98,8 +98,7 @@ print_job(GVariant *row)
 static void
 print_stores(GVariant *row)
 {
-    g_autoptr(GVariant) stores =
-        g_variant_lookup_value(row, "stores", G_VARIANT_TYPE("a(sssx)"));
+    g_autoptr(GVariant) stores = g_variant_lookup_value(row, "stores", G_VARIANT_TYPE("a(sssx)"));
     GVariantIter iter;
     const char *name, *state, *path;
     gint64 durable;
@@ -134,11 +133,13 @@ print_details(GVariant *row)
     print_job(row);
     print_stores(row);
     detail("content", "%s%s%s", size, *quality ? ", " : "", quality);
-    detail("watched", "%s%s%s", dict_text(row, "watched"), *dict_text(row, "watch_note") ? ": " : "",
-           dict_text(row, "watch_note"));
+    detail("watched", "%s%s%s", dict_text(row, "watched"),
+           *dict_text(row, "watch_note") ? ": " : "", dict_text(row, "watch_note"));
     detail("retry limit", "%u (%u failed in a row)", dict_u32(row, "retries"),
            dict_u32(row, "failures"));
     detail("time limit", "%u s without progress", dict_u32(row, "timeout"));
+    if (*dict_text(row, "keep"))
+        detail("keep", "%s", dict_text(row, "keep"));
     detail("pending change", "%s", dict_text(row, "pending"));
     detail("request pending", "%s", dict_bool(row, "request") ? "yes" : "no");
     detail("queue", "%" G_GUINT64_FORMAT, dict_u64(row, "queue"));
@@ -152,8 +153,8 @@ print_details(GVariant *row)
 static void
 print_table(GPtrArray *rows)
 {
-    static const char *const headings[] = {"STATE", "BACKUP", "RECOVER", "CURRENT AS OF",
-                                           "FILE",  NULL};
+    static const char *const headings[] = {"STATE",         "BACKUP", "RECOVER",
+                                           "CURRENT AS OF", "FILE",   NULL};
     g_autoptr(Table) table = table_new(headings);
     gint64 now = g_get_real_time();
     guint trouble = 0;

@@ -17,8 +17,7 @@ static const char *const store_times[] = {"seen", NULL};
 static char *
 name_from_folder(const char *folder)
 {
-    g_autofree char *lexical = operand_lexical(folder);
-    char *name = g_path_get_basename(lexical);
+    char *name = g_path_get_basename(folder);
 
     for (char *p = name; *p; p++)
         if (!g_ascii_isalnum(*p) && *p != '-' && *p != '_' && *p != '.')
@@ -32,7 +31,7 @@ verb_store_add(const Options *options)
     g_autoptr(GError) error = NULL;
     g_autofree char *note = NULL;
     const char *operand = options_operands(options)[0];
-    g_autofree char *folder = operand_absolute(operand, &error);
+    g_autofree char *folder = operand_real(operand, &error);
     g_autofree char *name = NULL;
     g_autoptr(Client) client = NULL;
 
@@ -49,8 +48,8 @@ verb_store_add(const Options *options)
         return report_status_of(error);
     }
     g_autoptr(Report) report = report_new(options);
-    if (!client || !filedup_manager1_call_store_add_sync(client_manager(client), folder, name, &note,
-                                                         NULL, &error)) {
+    if (!client || !filedup_manager1_call_store_add_sync(client_manager(client), folder, name,
+                                                         &note, NULL, &error)) {
         report_failed(report, folder ? folder : operand, error, NULL);
         return report_finish(report);
     }
@@ -66,7 +65,8 @@ verb_store_add(const Options *options)
 static void
 print_stores(GVariant *stores)
 {
-    static const char *const headings[] = {"NAME", "STATE", ">ROWS", ">FREE", ">OF", "FOLDER", NULL};
+    static const char *const headings[] = {"NAME", "STATE",  ">ROWS", ">FREE",
+                                           ">OF",  "FOLDER", NULL};
     g_autoptr(Table) table = table_new(headings);
     GVariantIter iter;
     GVariant *store;

@@ -8,5 +8,5 @@ include service/store/local.mk
 
 sbin_PROGRAMS += filedupd
 filedupd_SOURCES = service/main.c
-filedupd_LDADD = libdaemon.a libfeed.a libstore.a libcopy.a libbase.a \
+filedupd_LDADD = libdaemon.a libcontrol.a libfeed.a libstore.a libcopy.a libbase.a \
 	$(DEPS_LIBS) $(INOTIFYTOOLS_LIBS) $(SYSTEMD_LIBS)

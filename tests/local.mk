@@ -9,6 +9,7 @@ UNIT_LIBS = $(DEPS_LIBS) $(CUNIT_LIBS)
 # (not UNIT_PROGRAMS: automake takes that ending for a list of programs to install)
 UNIT_TESTS =
 include tests/unit/base.mk
+include tests/unit/cli.mk
 include tests/unit/copy.mk
 include tests/unit/daemon.mk
 include tests/unit/feed.mk

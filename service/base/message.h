@@ -188,7 +188,7 @@ typedef enum {
 } PointCause;
 
 /* Content up to this size travels in memory and through the journal; larger in staged files. */
-#define CAPTURE_BUFFER_BYTES (G_GSIZE_CONSTANT(8) * 1024 * 1024)
+#define CAPTURE_BUFFER_BYTES ((gsize) 8 * 1024 * 1024)
 
 #define SUM_BLOCK_BYTES 16384
 #define HASH_BYTES      16

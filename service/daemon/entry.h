@@ -114,7 +114,8 @@ typedef struct Entry {
     gint64    started_usec; /* since the epoch */
     JobResult result;
     char     *error;
-    guint     failures, unstable;
+    guint     failures, unstable; /* in a row */
+    guint     attempts;           /* transfers that have ended */
     gint64    last_fuzzy_usec; /* CLOCK_MONOTONIC of the last fuzzy capture, or 0 */
     gint64    gone_since_usec; /* CLOCK_MONOTONIC, or 0 */
     gboolean  confirm_gone;    /* it was seen gone again after the settling time */

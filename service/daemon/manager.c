@@ -15,9 +15,11 @@
 
 typedef struct Trial {
     Manager         *manager;
+    char            *name;
     Store           *store;
     ManagerStoreFunc func;
     gpointer         data;
+    gboolean         over;
 } Trial;
 
 struct Manager {
@@ -60,13 +62,20 @@ find_moved(Manager *m, const char *uuid)
 }
 
 static void
+trial_free(Trial *trial)
+{
+    g_free(trial->name);
+    g_free(trial);
+}
+
+static void
 end_trial(Trial *trial, const char *note, const GError *error)
 {
     Manager *m = trial->manager;
 
     m->trials = g_list_remove(m->trials, trial);
     trial->func(note, error, trial->data);
-    g_free(trial);
+    trial_free(trial);
 }
 
 static void bind_targets(Manager *m, Entry *e);
@@ -143,8 +152,11 @@ on_store(Store *store, gpointer data)
 
     for (GList *l = m->trials; l; l = l->next) {
         Trial *trial = l->data;
-        if (trial->store == store && store_state(store) != STORE_OPENING) {
+        if (trial->over || store_state(store) == STORE_OPENING)
+            continue;
+        if (g_str_equal(trial->name, store_name(store))) {
             trial->store = store;
+            trial->over = TRUE;
             g_idle_add(on_trial_over, trial); /* not inside the store's own callback */
             return;
         }
@@ -351,7 +363,7 @@ manager_free(Manager *m)
     g_clear_handle_id(&m->save_source, g_source_remove);
     for (GList *l = m->trials; l; l = l->next)
         g_source_remove_by_user_data(l->data);
-    g_list_free_full(m->trials, g_free);
+    g_list_free_full(m->trials, (GDestroyNotify) trial_free);
     schedule_free(m->schedule);
     stores_free(m->stores);
     g_hash_table_unref(m->entries);
@@ -482,6 +494,7 @@ manager_add_store(Manager *m, const char *name, const char *path, ManagerStoreFu
     }
     Trial *trial = g_new0(Trial, 1);
     trial->manager = m;
+    trial->name = g_strdup(name);
     trial->func = func;
     trial->data = data;
     m->trials = g_list_prepend(m->trials, trial);

@@ -287,6 +287,7 @@ on_transfer(const TransferResult *r, gpointer data)
     guint64 job = transfer_job(e->transfer);
 
     e->transfer = NULL;
+    e->attempts++;
     if (r->outcome != CAPTURE_FAILED && r->outcome != CAPTURE_ABSENT)
         e->absent = FALSE;
     if (r->outcome != CAPTURE_GONE) {

@@ -37,27 +37,27 @@
 #define MASK_CONTENT (IN_CLOSE_WRITE | IN_ATTRIB)
 
 struct Folder {
-    char       *path;
+    char *path;
     const char *name; /* in path */
-    Folder     *parent;
+    Folder *parent;
     GHashTable *children; /* name -> Folder */
     GHashTable *entries;  /* name -> GPtrArray of Watch */
-    guint       n_writes; /* entries with WATCH_WRITES */
+    guint n_writes;       /* entries with WATCH_WRITES */
 
-    gboolean    present;
-    guint64     dev, ino; /* while present */
+    gboolean present;
+    guint64 dev, ino; /* while present */
     InotifyUser inode;
-    int         errnum; /* why it is not present, or not watched; else 0 */
-    gboolean    failing;
-    guint       n_absent, n_hollow; /* entries, children */
-    gboolean    hollow;
+    int errnum; /* why it is not present, or not watched; else 0 */
+    gboolean failing;
+    guint n_absent, n_hollow; /* entries, children */
+    gboolean hollow;
 };
 
 struct Folders {
-    Folder     *root;
+    Folder *root;
     GHashTable *stale;   /* Folder: to be resolved */
     GHashTable *pending; /* Watch: has something to say */
-    guint       n_failing;
+    guint n_failing;
 };
 
 static Folder *

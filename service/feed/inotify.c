@@ -36,8 +36,8 @@
 #define NOT_ADDING (-1)
 
 typedef struct InodeWatch {
-    int        wd;
-    guint32    mask;
+    int wd;
+    guint32 mask;
     GPtrArray *users; /* of InotifyUser, borrowed */
 } InodeWatch;
 

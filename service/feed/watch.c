@@ -1,7 +1,7 @@
 /* watch.c - one watched entry
  *
- * Its changes are collected between two sendings: a busy file costs one message a turn, however many
- * events it had. Nothing is lost by that, since every change says no more than "look again".
+ * Its changes are collected between two sendings: a busy file costs one message a turn, however
+ * many events it had. Nothing is lost by that, since every change says no more than "look again".
  */
 
 #include "config.h"

@@ -1,15 +1,15 @@
 /* watcher.c - the watcher: from paths to events
  *
- * PURPOSE     tells the parent when an entry may have changed, by inotify; what changed, and whether
- *             anything did, is a copier's to find out.
- * PRIVILEGES  those of one principal: it watches what that user may read. There is one watcher per
- *             principal and source device, since even adding a watch blocks on a hung mount; the
- *             parent kills it then. Its descriptors: the channel, inotify, the table of mounts.
+ * PURPOSE     tells the parent when an entry may have changed, by inotify; what changed, and
+ * whether anything did, is a copier's to find out. PRIVILEGES  those of one principal: it watches
+ * what that user may read. There is one watcher per principal and source device, since even adding
+ * a watch blocks on a hung mount; the parent kills it then. Its descriptors: the channel, inotify,
+ * the table of mounts.
  *
- * One turn: read what inotify has, resolve the paths that it puts in doubt, send what is to be said.
- * A drain is a turn that reads everything that had happened before, then answers. While the parent
- * is slow to read, inotify is not read: the kernel's queue merges events, and its overflow is one
- * message.
+ * One turn: read what inotify has, resolve the paths that it puts in doubt, send what is to be
+ * said. A drain is a turn that reads everything that had happened before, then answers. While the
+ * parent is slow to read, inotify is not read: the kernel's queue merges events, and its overflow
+ * is one message.
  */
 
 #include "config.h"
@@ -28,18 +28,18 @@
 #include "feed/inotify.h"
 #include "feed/watch.h"
 
-#define RETRY_USEC     (30 * G_USEC_PER_SEC)
-#define TURN_EVENTS    4096
-#define TURN_MESSAGES  256
+#define RETRY_USEC    (30 * G_USEC_PER_SEC)
+#define TURN_EVENTS   4096
+#define TURN_MESSAGES 256
 
 typedef struct Watcher {
-    Channel    *channel;
-    Folders    *folders;
+    Channel *channel;
+    Folders *folders;
     GHashTable *watches; /* &entry -> Watch */
-    int         mounts_fd;
-    gint64      retry_at; /* 0: nothing to retry */
-    gboolean    overflow; /* to be sent */
-    gboolean    stop;
+    int mounts_fd;
+    gint64 retry_at;   /* 0: nothing to retry */
+    gboolean overflow; /* to be sent */
+    gboolean stop;
 } Watcher;
 
 static void

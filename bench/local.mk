@@ -1,1 +1,20 @@
-# bench
+# `make bench` measures, prints a table, and keeps it in bench/results (see bench/README.md).
+
+EXTRA_DIST += \
+	bench/README.md \
+	bench/close_to_durable.py \
+	bench/first_backup.py \
+	bench/harness.py \
+	bench/results/foundation.md \
+	bench/run
+
+EXTRA_PROGRAMS = bench/durable-listener
+CLEANFILES += bench/durable-listener
+bench_durable_listener_SOURCES = bench/durable-listener.c
+bench_durable_listener_LDADD = $(DEPS_LIBS)
+
+BENCH_FLAGS =
+
+.PHONY: bench
+bench: filedupd filedup bench/durable-listener
+	$(srcdir)/bench/run --bindir $(abs_builddir) --results $(srcdir)/bench/results/foundation.md $(BENCH_FLAGS)

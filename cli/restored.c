@@ -45,7 +45,8 @@ place_open(const char *to, const char *original, gboolean force, gboolean many, 
     p.name = g_strdup(is_folder ? (original_slash ? original_slash + 1 : original) : slash + 1);
     if (!*p.name || g_str_equal(p.name, ".") || g_str_equal(p.name, ".."))
         return throw_error(error, FILEDUP_ERROR_REFUSED, "--to '%s' names no file", shown);
-    p.path = path_join(folder, p.name);
+    g_autofree char *real_folder = operand_real(folder, NULL);
+    p.path = path_join(real_folder ? real_folder : folder, p.name);
     p.folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (p.folder_fd < 0)
         return throw_errno(error, "--to '%s'", shown);
@@ -138,7 +139,8 @@ restored_report(Report *report, const char *path, const char *target, gboolean d
             stable);
     else if (g_str_equal(quality, "fuzzy"))
         report_say(report, "  Fuzzy: it may mix moments. There is no stable point.\n");
-    say_saved(report, dict);
+    if (!dry_run)
+        say_saved(report, dict);
     if (*problems)
         report_say(report, "  Could not be set: %s\n", problems);
 

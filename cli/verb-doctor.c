@@ -129,14 +129,17 @@ check_rows(Findings *f, GVariant *rows, GHashTable *devices)
                      n_rows);
     if (n_unwatched)
         findings_add(f, FINDING_ADVICE, "watching", "`filedup status FILE` says why",
-                     "%u files cannot be watched and are compared from time to time instead",
-                     n_unwatched);
+                     "%u of %" G_GSIZE_FORMAT
+                     " rows cannot be watched: those files are compared from "
+                     "time to time instead",
+                     n_unwatched, n_rows);
     if (n_same)
         findings_add(f, FINDING_ADVICE, "devices",
                      "`filedup store add DIR` on another disk, then `filedup set FILE --to NAME`",
-                     "%u files, as %s, have all their backups on their own device: a broken disk "
-                     "takes both",
-                     n_same, example);
+                     "%u of %" G_GSIZE_FORMAT
+                     " rows have all their backups on the file's own device "
+                     "(as %s): a broken disk takes both",
+                     n_same, n_rows, example);
     else if (n_rows)
         findings_add(f, FINDING_OK, "devices", NULL,
                      "no file has all its backups on its own device");

@@ -20,6 +20,7 @@
 #include "cli/client.h"
 #include "cli/dict.h"
 #include "cli/offline.h"
+#include "cli/operand.h"
 #include "cli/restored.h"
 #include "cli/verb.h"
 #include "copy/attributes.h"
@@ -201,8 +202,10 @@ restore_to(Client *client, const Options *options, const char *operand, gboolean
     g_auto(Place) place = {.folder_fd = -1};
     g_autofree char *problems = NULL;
     g_autofree char *left = NULL;
+    g_auto(GStrv) candidates = operand_candidates(operand, error);
 
-    if (!place_open(options_value(options, OPTION_TO_PATH), operand, force, many, &place, error))
+    if (!candidates || !place_open(options_value(options, OPTION_TO_PATH), candidates[0], force,
+                                   many, &place, error))
         return FALSE;
     if (options_has(options, OPTION_DRY_RUN)) {
         if (!client_call(client, operand, call_restore, &call, ret_path, error))

@@ -84,7 +84,7 @@ print_job(GVariant *row)
     guint32 copier = dict_u32(row, "copier");
 
     if (*job)
-        detail("last job", "%s, %s, started %s", job, *result ? result : "running", started);
+        detail("last job", "%s, started %s", job, started);
     else
         detail("last job", "none yet");
     detail("result", "%s%s%s", *result ? result : "none yet", *dict_text(row, "error") ? ": " : "",

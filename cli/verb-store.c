@@ -77,12 +77,14 @@ print_stores(GVariant *stores)
         guint64 size = dict_u64(store, "size");
         gint64 seen = dict_time(store, "seen");
         const char *note = dict_text(store, "note");
+        gboolean is_default =
+            dict_bool(store, "default") && !g_str_equal(dict_text(store, "name"), "default");
         g_autofree char *rows = g_strdup_printf("%u", dict_u32(store, "rows"));
         g_autofree char *free_text = size ? output_size(dict_u64(store, "free")) : g_strdup("?");
         g_autofree char *size_text = size ? output_size(size) : g_strdup("?");
         g_autofree char *path = path_escape(dict_path(store, "path"));
-        g_autofree char *name = g_strconcat(dict_text(store, "name"),
-                                            dict_bool(store, "default") ? " (default)" : "", NULL);
+        g_autofree char *name =
+            g_strconcat(dict_text(store, "name"), is_default ? " (default)" : "", NULL);
         const char *cells[] = {name, dict_text(store, "state"), rows, free_text, size_text, path};
         table_add(table, cells);
         if (*note)

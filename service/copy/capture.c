@@ -470,8 +470,10 @@ run_once(Capture *c)
         return STEP_DONE;
     if (as_recorded(c) && !(flags & (CAPTURE_COMPARE_CONTENT | CAPTURE_UNCONDITIONAL))) {
         Probe probe = stable_probe(c->fd);
-        if (probe != PROBE_WRITER)
+        if (probe != PROBE_WRITER) {
+            memcpy(c->r->hash, c->q->hash, HASH_BYTES);
             return done(c, CAPTURE_UNCHANGED);
+        }
         /* A second store to a dirty page moves no time stamp: with a writer, equal means nothing. */
         if (!(flags & (CAPTURE_ALLOW_FUZZY | CAPTURE_PER_WRITE)))
             return unstable(c, probe);

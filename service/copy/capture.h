@@ -31,7 +31,7 @@ typedef struct CaptureResult {
     GError        *error; /* of CAPTURE_FAILED, its errno beside it */
     int            errnum;
     FileStat       stat; /* taken before the read */
-    Quality        quality;
+    Quality        quality; /* QUALITY_NONE if it was not read */
     guint8         hash[HASH_BYTES];
     GBytes        *attributes;
     char          *writer;   /* who has the file open for writing, or NULL */

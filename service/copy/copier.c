@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 
 #include "base/crash.h"
@@ -167,7 +168,7 @@ send_captured(Copier *c, guint64 job, CaptureResult *r, GError **error)
     const void *attributes = r->attributes ? g_bytes_get_data(r->attributes, &n) : NULL;
     int fds[2] = {r->sums, r->content};
     guint n_fds = r->outcome != CAPTURE_CONTENT ? 0 : r->content < 0 ? 1 : 2;
-    gboolean has_hash = r->outcome <= CAPTURE_CONTENT && r->quality != QUALITY_NONE;
+    gboolean has_hash = r->outcome <= CAPTURE_CONTENT;
 
     return channel_send(
         c->channel, MESSAGE_COPIER_CAPTURED,
@@ -338,8 +339,9 @@ flush_all(Channel *channel, GError **error)
     while (channel_has_queue(channel)) {
         if (!channel_flush(channel, error))
             return FALSE;
+        struct pollfd p = {.fd = channel_fd(channel), .events = POLLOUT};
         if (channel_has_queue(channel))
-            g_usleep(1000);
+            (void) poll(&p, 1, -1);
     }
     return TRUE;
 }

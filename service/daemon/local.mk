@@ -6,10 +6,10 @@ EXTRA_DIST += $(MANAGER1_XML)
 
 service/daemon/manager1.c: $(MANAGER1_XML)
 	$(AM_V_GEN)$(MKDIR_P) service/daemon && $(GDBUS_CODEGEN) --interface-prefix org.filedup. \
-		--c-namespace Filedup --body --output $@ $(srcdir)/$(MANAGER1_XML)
+		--c-namespace Filedup --c-generate-autocleanup all --body --output $@ $(srcdir)/$(MANAGER1_XML)
 service/daemon/manager1.h: $(MANAGER1_XML)
 	$(AM_V_GEN)$(MKDIR_P) service/daemon && $(GDBUS_CODEGEN) --interface-prefix org.filedup. \
-		--c-namespace Filedup --header --output $@ $(srcdir)/$(MANAGER1_XML)
+		--c-namespace Filedup --c-generate-autocleanup all --header --output $@ $(srcdir)/$(MANAGER1_XML)
 
 noinst_LIBRARIES += libcontrol.a libdaemon.a
 nodist_libcontrol_a_SOURCES = service/daemon/manager1.c service/daemon/manager1.h

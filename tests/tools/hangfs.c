@@ -15,9 +15,9 @@
  * Reading .ctl gives "running" or "hanging", and how many requests wait, so that a test can await
  * the moment at which somebody hangs.
  *
- * Nothing is cached by the kernel, or a read would not get here. SIGTERM ends the process also while
- * requests wait: they fail. `fusermount3 -u` ends it when nobody has a file of it open, with `-z` it
- * is out of sight at once.
+ * Nothing is cached by the kernel, or a read would not get here. SIGTERM ends the process also
+ * while requests wait: they fail. `fusermount3 -u` ends it when nobody has a file of it open, with
+ * `-z` it is out of sight at once.
  */
 
 #include "config.h"

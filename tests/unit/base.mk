@@ -1,0 +1,17 @@
+UNIT_TESTS += unit-fd unit-message unit-path unit-principal unit-sums
+BASE_UNIT_LDADD = libunit.a libbase.a $(UNIT_LIBS)
+unit_fd_SOURCES = tests/unit/fd.c
+unit_fd_CFLAGS = $(UNIT_CFLAGS)
+unit_fd_LDADD = $(BASE_UNIT_LDADD)
+unit_message_SOURCES = tests/unit/message.c
+unit_message_CFLAGS = $(UNIT_CFLAGS)
+unit_message_LDADD = $(BASE_UNIT_LDADD)
+unit_path_SOURCES = tests/unit/path.c
+unit_path_CFLAGS = $(UNIT_CFLAGS)
+unit_path_LDADD = $(BASE_UNIT_LDADD)
+unit_principal_SOURCES = tests/unit/principal.c
+unit_principal_CFLAGS = $(UNIT_CFLAGS)
+unit_principal_LDADD = $(BASE_UNIT_LDADD)
+unit_sums_SOURCES = tests/unit/sums.c
+unit_sums_CFLAGS = $(UNIT_CFLAGS)
+unit_sums_LDADD = $(BASE_UNIT_LDADD)

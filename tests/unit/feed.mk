@@ -1,4 +1,4 @@
-UNIT_PROGRAMS += unit-inotify unit-watch unit-watcher
+UNIT_TESTS += unit-inotify unit-watch unit-watcher
 
 unit_inotify_SOURCES = tests/unit/inotify.c
 unit_inotify_CFLAGS = $(UNIT_CFLAGS)

@@ -67,7 +67,7 @@ class Filedup:
         save(self.source, bytes(SIZE_BYTES))
         self.daemon = Daemon(bindir, folder / "daemon").__enter__()
         self.lines = self.daemon.listen()
-        self.daemon.filedup("add", self.source)
+        self.daemon.filedup("add", "--backup", "on-close", "--recover", "manual", self.source)
         self.daemon.filedup("sync", self.source)
 
     def measure(self, data):

@@ -46,7 +46,7 @@ def with_cp(source, folder, _):
 def with_filedup(source, folder, options):
     with Daemon(options.bindir, folder) as daemon:
         start = time.monotonic()
-        daemon.filedup("add", source)
+        daemon.filedup("add", "--backup", "on-close", "--recover", "manual", source)
         daemon.filedup("sync", source)
         return time.monotonic() - start
 

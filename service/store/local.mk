@@ -1,9 +1,11 @@
 noinst_LIBRARIES += libstore.a
 libstore_a_SOURCES = \
+	service/store/answer.c \
 	service/store/apply.c service/store/apply.h \
 	service/store/catalog.c service/store/catalog.h \
 	service/store/journal.c service/store/journal.h \
-	service/store/keeper.c \
+	service/store/intake.c \
+	service/store/keeper.c service/store/keeper.h \
 	service/store/layout.c service/store/layout.h \
 	service/store/mirror.c service/store/mirror.h \
 	service/store/pending.c service/store/pending.h \

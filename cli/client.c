@@ -20,8 +20,8 @@
 
 #define OBJECT_PATH "/org/filedup/Manager1"
 
-#define START_USER   "`systemctl --user start filedupd` starts it, or `filedupd --user &`"
-#define START_SYSTEM "`systemctl start filedupd` starts it"
+#define START_USER   "'systemctl --user start filedupd' starts it, or 'filedupd --user &'"
+#define START_SYSTEM "'systemctl start filedupd' starts it"
 
 struct Client {
     GDBusConnection *connection;
@@ -109,8 +109,8 @@ connect_to_any(gboolean quiet, GError **error)
     if (g_error_matches(failed, CLI_ERROR, CLI_ERROR_NO_DAEMON)) {
         g_set_error(error, CLI_ERROR, CLI_ERROR_NO_DAEMON,
                     "no daemon is running, neither your own nor the system's. Start one: "
-                    "`systemctl --user start filedupd` (or `filedupd --user &`) for your files, "
-                    "`systemctl start filedupd` for the system's");
+                    "'systemctl --user start filedupd' (or 'filedupd --user &') for your files, "
+                    "'systemctl start filedupd' for the system's");
     } else {
         g_propagate_error(error, g_steal_pointer(&failed));
     }

@@ -37,8 +37,8 @@ check_limit(Findings *f, const char *name, guint64 needed, gboolean is_hard)
 {
     g_autofree char *path = g_strconcat(INOTIFY, name, NULL);
     g_autofree char *what = g_strconcat("inotify ", name, NULL);
-    g_autofree char *remedy = g_strdup_printf("`sysctl fs.inotify.%s=%" G_GUINT64_FORMAT
-                                              "`, and a line in /etc/sysctl.d to keep it",
+    g_autofree char *remedy = g_strdup_printf("'sysctl fs.inotify.%s=%" G_GUINT64_FORMAT
+                                              "', and a line in /etc/sysctl.d to keep it",
                                               name, needed);
     guint64 value;
 

@@ -150,8 +150,6 @@ restore_one(StoreReader *reader, const Options *options, const char *operand, gb
     gboolean done = restore_run(&request, &result, error);
     g_autofree char *left = settle(&place, &result.swapped, &content, done && to && force);
     if (!done) {
-        if (result.in_the_way)
-            g_prefix_error(error, "%s has it open: ", result.in_the_way);
         return left ? throw_prefixed(error, "what was there before is left as '%s'", left) : FALSE;
     }
     restored_report(report, *ret_path, to ? place.path : NULL, dry_run,

@@ -200,7 +200,7 @@ offline_store(const Options *options)
     }
     if (!options_has(options, OPTION_JSON)) {
         g_autofree char *shown = path_escape(folder);
-        output_print("%s: store %s, %u files. `filedup --store DIR status` lists them.\n", shown,
+        output_print("%s: store %s, %u files. 'filedup --store DIR status' lists them.\n", shown,
                      store_reader_uuid(reader), files->len);
         return STATUS_OK;
     }

@@ -9,7 +9,7 @@
 
 #define ANOTHER_ROW                                                                                \
     "backup mode and recovery mode of a row are fixed: another mode makes another row. "           \
-    "Use `filedup remove FILE` (the backup stays), then `filedup add FILE` with the new mode"
+    "Use 'filedup remove FILE' (the backup stays), then 'filedup add FILE' with the new mode"
 
 /* clang-format off */
 const VerbSpec VERBS[VERB_COUNT] = {
@@ -17,7 +17,7 @@ const VerbSpec VERBS[VERB_COUNT] = {
         "A FILE that does not exist yet is protected from the moment it appears."},
     [VERB_SET] = {"set", "FILE...", 1, FOR_EVER, "change where and how persistently files are backed up",
         "What is not named stays as it is. Backup and recovery mode cannot be changed: use\n"
-        "`filedup remove` (the backup stays) and `filedup add`."},
+        "'filedup remove' (the backup stays) and 'filedup add'."},
     [VERB_SUSPEND] = {"suspend", "FILE...", 1, FOR_EVER, "take no backups of files for now", NULL},
     [VERB_RESUME] = {"resume", "FILE...", 1, FOR_EVER, "go on, catching up with what changed meanwhile", NULL},
     [VERB_REMOVE] = {"remove", "FILE...", 1, FOR_EVER, "end protection; the backups stay", NULL},
@@ -59,7 +59,7 @@ const OptionSpec OPTIONS[OPTION_COUNT] = {
     [OPTION_DRY_RUN] = {"dry-run", NULL, "only say what would be done", KIND_FLAG, 'n', .verbs = BIT(RESTORE)},
     [OPTION_FORCE] = {"force", NULL, "even if a program has the file open, or PATH exists", KIND_FLAG, 'f',
         .verbs = BIT(RESTORE)},
-    [OPTION_POINT] = {"point", "N", "the recovery point that `filedup log` shows under N", KIND_NUMBER,
+    [OPTION_POINT] = {"point", "N", "the recovery point that 'filedup log' shows under N", KIND_NUMBER,
         .verbs = BIT(RESTORE), .least = 1, .most = LAST_POINT},
     [OPTION_STORE_NAME] = {"store-name", "NAME", "take it from this store of the row", KIND_TEXT,
         .verbs = BIT(RESTORE)},

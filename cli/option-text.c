@@ -90,7 +90,7 @@ option_help(Verb verb)
         g_string_insert_c(text, (gssize) before, '\n');
     if (VERBS[verb].detail)
         g_string_append_printf(text, "\n%s\n", VERBS[verb].detail);
-    g_string_append(text, "\n`filedup --help` lists the options that every verb has.\n");
+    g_string_append(text, "\n'filedup --help' lists the options that every verb has.\n");
     return g_string_free(text, FALSE);
 }
 
@@ -104,7 +104,7 @@ append_flags(GString *text, Verb verb)
             g_string_append_printf(text, " --%s", OPTIONS[i].name);
 }
 
-/* One line of `case "$verb $prev"` for each option that takes a value. */
+/* One line of 'case "$verb $prev"' for each option that takes a value. */
 static void
 append_values(GString *text, Option i)
 {

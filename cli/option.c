@@ -173,7 +173,7 @@ take_verb(Options *o, GError **error)
     }
     if (members->len)
         return usage_error(error, "'%s' is not all: %s", first, members->str);
-    return usage_error(error, "unknown verb '%s'. `filedup --help` lists the verbs", first);
+    return usage_error(error, "unknown verb '%s'. 'filedup --help' lists the verbs", first);
 }
 
 /* Second pass ------------------------------------------------------------------------------ */
@@ -222,10 +222,10 @@ take_option(Options *o, Given *given, GError **error)
         if (o->verb == VERB_NONE)
             return usage_error(error, "option '%s' needs a verb before it", given->text);
         if (any->refused_by & (1u << o->verb))
-            return usage_error(error, "option '%s' is not for `%s`: %s", given->text,
+            return usage_error(error, "option '%s' is not for '%s': %s", given->text,
                                VERBS[o->verb].name, any->refusal);
         return usage_error(error,
-                           "option '%s' is not for `%s`. `filedup %s --help` lists its options",
+                           "option '%s' is not for '%s'. 'filedup %s --help' lists its options",
                            given->text, VERBS[o->verb].name, VERBS[o->verb].name);
     }
     if (!check_value(&OPTIONS[i], given, error))
@@ -256,7 +256,7 @@ check_required(const Options *o, GError **error)
                                spec->choices ? spec->choices : spec->argument);
     }
     if (n)
-        return usage_error(error, "`%s` needs %s", VERBS[o->verb].name, missing->str);
+        return usage_error(error, "'%s' needs %s", VERBS[o->verb].name, missing->str);
     return TRUE;
 }
 
@@ -266,9 +266,9 @@ check_operands(const Options *o, GError **error)
     const VerbSpec *verb = &VERBS[o->verb];
 
     if (o->operands->len < verb->least)
-        return usage_error(error, "`%s` needs %s", verb->name, verb->operands);
+        return usage_error(error, "'%s' needs %s", verb->name, verb->operands);
     if (o->operands->len > verb->most)
-        return usage_error(error, "`%s` takes %s, not '%s'", verb->name,
+        return usage_error(error, "'%s' takes %s, not '%s'", verb->name,
                            verb->most ? "one argument" : "no argument",
                            (const char *) o->operands->pdata[verb->most]);
     for (guint i = 0; i < o->operands->len; i++)
@@ -300,7 +300,7 @@ check_together(const Options *o, GError **error)
         return usage_error(error, "--point is of one file: name one FILE");
     if (o->values[OPTION_STORE] && !(OFFLINE & (1u << o->verb)))
         return usage_error(error,
-                           "`%s` needs the daemon. With --store there are only status, log, "
+                           "'%s' needs the daemon. With --store there are only status, log, "
                            "restore and store list",
                            VERBS[o->verb].name);
     if (o->values[OPTION_STORE] && o->values[OPTION_STORE_NAME])
@@ -311,7 +311,7 @@ check_together(const Options *o, GError **error)
     if (o->verb == VERB_SET && !o->values[OPTION_TO_STORE] && !o->values[OPTION_RETRIES] &&
         !o->values[OPTION_TIMEOUT] && !o->values[OPTION_KEEP])
         return usage_error(error,
-                           "`set` needs something to set: --to, --retries, --timeout or --keep");
+                           "'set' needs something to set: --to, --retries, --timeout or --keep");
     return TRUE;
 }
 
@@ -333,7 +333,7 @@ options_parse(int argc, char **argv, GError **error)
         o->values[OPTION_HELP] || o->values[OPTION_VERSION] || o->values[OPTION_COMPLETION];
     if (!informs) {
         if (o->verb == VERB_NONE) {
-            usage_error(error, "a verb is missing. `filedup --help` lists the verbs");
+            usage_error(error, "a verb is missing. 'filedup --help' lists the verbs");
             return NULL;
         }
         if (!check_operands(o, error) || !check_required(o, error) || !check_together(o, error))

@@ -100,11 +100,11 @@ say_saved(Report *report, GVariant *result)
     if (dict_bool(result, "saved") && saved)
         report_say(report,
                    "  What was there before is recovery point %" G_GUINT64_FORMAT
-                   ": `filedup restore --point %" G_GUINT64_FORMAT "` brings it back.\n",
+                   ": 'filedup restore --point %" G_GUINT64_FORMAT "' brings it back.\n",
                    saved, saved);
     else if (dict_bool(result, "saved"))
         report_say(report,
-                   "  What was there before is a recovery point: `filedup log` lists it.\n");
+                   "  What was there before is a recovery point: 'filedup log' lists it.\n");
     if (*left) {
         g_autofree char *left_shown = path_escape(left);
         report_say(report, "  What was there before is left at %s\n", left_shown);

@@ -36,7 +36,7 @@ check_store(Findings *f, GVariant *store)
         findings_add(f, FINDING_PROBLEM, what, NULL, "%s, in %s%s%s", state, path,
                      *note ? ": " : "", note);
     else if (size && free_bytes < size / 100 * FREE_LEAST_PERCENT)
-        findings_add(f, FINDING_ADVICE, what, "Make room, or `filedup set FILE --to` another store",
+        findings_add(f, FINDING_ADVICE, what, "Make room, or 'filedup set FILE --to' another store",
                      "%s left, less than %d %%, in %s", free_text, FREE_LEAST_PERCENT, path);
     else
         findings_add(f, FINDING_OK, what, NULL, "%s, %s free, in %s", state, free_text, path);
@@ -122,20 +122,20 @@ check_rows(Findings *f, GVariant *rows, GHashTable *devices)
             example = path_escape(dict_path(row, "path"));
     }
     if (n_failed)
-        findings_add(f, FINDING_PROBLEM, "rows", "`filedup status` says why",
+        findings_add(f, FINDING_PROBLEM, "rows", "'filedup status' says why",
                      "%u of %" G_GSIZE_FORMAT " failed", n_failed, n_rows);
     else
         findings_add(f, FINDING_OK, "rows", NULL, "%" G_GSIZE_FORMAT " protected, none failed",
                      n_rows);
     if (n_unwatched)
-        findings_add(f, FINDING_ADVICE, "watching", "`filedup status FILE` says why",
+        findings_add(f, FINDING_ADVICE, "watching", "'filedup status FILE' says why",
                      "%u of %" G_GSIZE_FORMAT
                      " rows cannot be watched: those files are compared from "
                      "time to time instead",
                      n_unwatched, n_rows);
     if (n_same)
         findings_add(f, FINDING_ADVICE, "devices",
-                     "`filedup store add DIR` on another disk, then `filedup set FILE --to NAME`",
+                     "'filedup store add DIR' on another disk, then 'filedup set FILE --to NAME'",
                      "%u of %" G_GSIZE_FORMAT
                      " rows have all their backups on the file's own device "
                      "(as %s): a broken disk takes both",
@@ -166,7 +166,7 @@ check_daemon(Findings *f, Client *client)
                  dict_text(daemon, "mode"), dict_text(daemon, "version"), dict_u32(daemon, "pid"));
     if (dict_u32(daemon, "stuck"))
         findings_add(f, FINDING_PROBLEM, "copiers",
-                     "A disk or a network file system hangs: `filedup status` shows the files, the "
+                     "A disk or a network file system hangs: 'filedup status' shows the files, the "
                      "kernel's log the device",
                      "%u will not die", dict_u32(daemon, "stuck"));
     g_variant_iter_init(&iter, stores);

@@ -2,7 +2,6 @@
 
 #include "config.h"
 
-#include "base/error.h"
 #include "base/path.h"
 #include "cli/client.h"
 #include "cli/operand.h"
@@ -64,9 +63,9 @@ add_one(Client *client, const Options *options, const char *operand, Report *rep
     }
     g_autofree char *shown = path_escape(canonical);
     if (*note)
-        report_say(report, "%s: protected. %s\n", shown, note);
+        report_say(report, "%s: protected; %s\n", shown, note);
     else
-        report_say(report, "%s: protected; first backup under way. `filedup status` shows it.\n",
+        report_say(report, "%s: protected; first backup under way. 'filedup status' shows it.\n",
                    shown);
     g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
     g_variant_dict_insert(&dict, "note", "s", note);
@@ -131,9 +130,7 @@ each(const Options *options, ClientCall call, const char *outcome)
         g_autoptr(GError) failed = NULL;
         g_autofree char *path = NULL;
         if (!client_call(client, *operand, call, (gpointer) options, &path, &failed)) {
-            gboolean unknown = g_error_matches(failed, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY);
-            report_failed(report, path ? path : *operand, failed,
-                          unknown ? "`filedup status` lists what is protected" : NULL);
+            report_failed(report, path ? path : *operand, failed, NULL);
             continue;
         }
         g_autofree char *shown = path_escape(path);
@@ -152,7 +149,7 @@ verb_set(const Options *options)
 Status
 verb_suspend(const Options *options)
 {
-    return each(options, call_suspend, "suspended; `filedup resume` goes on");
+    return each(options, call_suspend, "suspended; 'filedup resume' goes on");
 }
 
 Status

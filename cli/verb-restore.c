@@ -68,7 +68,7 @@ remedy_for(const GError *error)
     if (g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY))
         return "Close it there, or use --force";
     if (g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY))
-        return "A store may still have it: `filedup --store DIR restore FILE`";
+        return "A store may still have it: 'filedup --store DIR restore FILE'";
     return NULL;
 }
 

@@ -188,8 +188,8 @@ print_for_people(GPtrArray *rows, GVariant *daemon, gboolean details)
     guint32 stuck = daemon ? dict_u32(daemon, "stuck") : 0;
 
     if (!rows->len)
-        output_print("Nothing is protected yet. `filedup add FILE --backup on-close --recover "
-                     "manual` begins.\n");
+        output_print("Nothing is protected yet. 'filedup add FILE --backup on-close --recover "
+                     "manual' begins.\n");
     else if (!details)
         print_table(rows);
     for (guint i = 0; details && i < rows->len; i++) {
@@ -198,7 +198,7 @@ print_for_people(GPtrArray *rows, GVariant *daemon, gboolean details)
         print_details(rows->pdata[i]);
     }
     if (stuck)
-        output_print("%u copier process%s will not die: see `filedup doctor`.\n", stuck,
+        output_print("%u copier process%s will not die: see 'filedup doctor'.\n", stuck,
                      stuck == 1 ? "" : "es");
 }
 

@@ -54,7 +54,7 @@ verb_store_add(const Options *options)
         return report_finish(report);
     }
     g_autofree char *shown = path_escape(folder);
-    report_say(report, "Store '%s' is in %s.%s%s\n", name, shown, *note ? " " : "", note);
+    report_say(report, "Store '%s' is in %s%s%s\n", name, shown, *note ? "; " : "", note);
     g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
     g_variant_dict_insert(&dict, "name", "s", name);
     g_variant_dict_insert(&dict, "note", "s", note);
@@ -96,7 +96,7 @@ print_stores(GVariant *stores)
         }
     }
     g_autofree char *text = table_text(table);
-    output_print("%s", *text ? text : "No stores. `filedup store add DIR` makes one.\n");
+    output_print("%s", *text ? text : "No stores. 'filedup store add DIR' makes one.\n");
 }
 
 Status
@@ -150,7 +150,7 @@ verb_store_remove(const Options *options)
         return report_status_of(error);
     }
     if (!filedup_manager1_call_store_remove_sync(client_manager(client), name, NULL, &error)) {
-        report_error(NULL, error, "`filedup store list` shows the stores");
+        report_error(NULL, error, "'filedup store list' shows the stores");
         return report_status_of(error);
     }
     g_autoptr(Report) report = report_new(options);

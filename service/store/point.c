@@ -5,6 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/sums.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "store/point.h"
@@ -80,21 +81,3 @@ sums_read(int fd, guint64 size_bytes, GError **error)
     return g_byte_array_free_to_bytes(g_steal_pointer(&sums));
 }
 
-void
-sums_hash(GBytes *sums, guint64 size_bytes, guint8 ret_hash[HASH_BYTES])
-{
-    guint64 size = GUINT64_TO_LE(size_bytes);
-    XXH3_state_t *state = XXH3_createState();
-    XXH128_canonical_t canonical;
-    gsize n;
-    const void *data = g_bytes_get_data(sums, &n);
-
-    G_STATIC_ASSERT(sizeof canonical == HASH_BYTES);
-    (void) XXH3_128bits_reset(state);
-    if (n > 0)
-        (void) XXH3_128bits_update(state, data, n);
-    (void) XXH3_128bits_update(state, &size, sizeof size);
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));
-    memcpy(ret_hash, &canonical, HASH_BYTES);
-    XXH3_freeState(state);
-}

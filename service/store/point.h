@@ -4,6 +4,7 @@
 
 #include <glib.h>
 
+#include "base/sums.h"
 #include "store/transaction.h"
 
 G_BEGIN_DECLS
@@ -40,7 +41,6 @@ GBytes *sums_read(int fd, guint64 size_bytes, GError **error);
 GBytes *sums_of(const guint8 *content, gsize n);
 guint64 sums_count(guint64 size_bytes);
 
-/* The content's hash, from its sums and its size. */
-void sums_hash(GBytes *sums, guint64 size_bytes, guint8 ret_hash[HASH_BYTES]);
+
 
 G_END_DECLS

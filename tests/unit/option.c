@@ -77,7 +77,7 @@ letters_may_stand_together(void)
 
     CU_ASSERT_TRUE(options_has(o, OPTION_DRY_RUN) && options_has(o, OPTION_FORCE));
     refused("filedup restore x -nz", "'-z'");
-    refused("filedup remove x -f", "not for `remove`");
+    refused("filedup remove x -f", "not for 'remove'");
 }
 
 static void
@@ -115,7 +115,7 @@ static void
 set_says_why_a_mode_cannot_be_changed(void)
 {
     refused("filedup set x --backup on-close", "another mode makes another row");
-    refused("filedup set x --recover auto", "`filedup remove FILE` (the backup stays)");
+    refused("filedup set x --recover auto", "'filedup remove FILE' (the backup stays)");
     refused("filedup set x", "something to set");
 }
 
@@ -131,7 +131,7 @@ wrong_values_are_refused(void)
     refused("filedup restore x --point 0", "whole number");
     refused("filedup status --json=yes", "takes no value");
     refused("filedup status --frob", "unknown option '--frob'");
-    refused("filedup status --force", "not for `status`");
+    refused("filedup status --force", "not for 'status'");
     refused("filedup frob", "unknown verb 'frob'");
     refused("filedup", "a verb is missing");
     refused("filedup --force", "needs a verb");
@@ -211,7 +211,7 @@ man_page(void)
     return g_strndup(data, n);
 }
 
-/* From the line `begin` to the next heading of any kind; "" if there is none. */
+/* From the line 'begin' to the next heading of any kind; "" if there is none. */
 static char *
 man_section(const char *page, const char *begin)
 {

@@ -9,8 +9,8 @@ The contenders take turns, in shuffled order, each with files of its own on one 
   the loop           `inotifywait | cp + sync + mv + sync`, as one writes it oneself, until the
                      last sync
 
-The clock starts when close() has returned (for the floor: before its open). A save is not made before the one before it is durable,
-so that each result belongs to its save.
+The clock starts when close() has returned (for the floor: before its open). A save is not made
+before the one before it is durable, so that each result belongs to its save.
 """
 
 import os
@@ -100,8 +100,17 @@ class Filedup:
                 raise RuntimeError("a save never became durable:\n" +
                                    self.daemon.log_path.read_text())
             end = int(line.split()[1]) / 1e3
-            if end >= start: # else it is of the save before: of its attributes, or the first one
+            if end >= start:  # else it is of the save before: of its attributes, or the first one
                 return end - start
+
+    def check(self):
+        """What was measured is what comes back."""
+        restored = self.source.with_name("restored")
+        self.daemon.filedup("sync", self.source)
+        self.daemon.filedup("restore", self.source, "--to", restored)
+        if restored.read_bytes() != self.source.read_bytes():
+            raise RuntimeError("the backup is not the last save")
+        restored.unlink()
 
     def close(self):
         self.daemon.__exit__()
@@ -117,7 +126,7 @@ class Loop:
         (folder / "copies").mkdir()
         self.lines = Lines(["bash", "-c", LOOP, "loop", self.source.parent, folder / "copies"])
         while self._save_and_wait(bytes(SIZE_BYTES), 0.2) is None:
-            pass # until inotifywait listens
+            pass  # until inotifywait listens
 
     def _save_and_wait(self, data, timeout_sec):
         start = save(self.source, data)
@@ -139,7 +148,7 @@ class Loop:
 
 def one_round(contender, saves):
     samples = []
-    contender.measure(os.urandom(SIZE_BYTES)) # the turns of the others have cooled things down
+    contender.measure(os.urandom(SIZE_BYTES))  # the turns of the others have cooled things down
     due = time.monotonic()
     for _ in range(saves):
         due = max(due + PERIOD_SEC, time.monotonic())
@@ -149,8 +158,8 @@ def one_round(contender, saves):
 
 
 def run(folder, options):
-    contenders = [Floor(folder / "floor"), Overwrite(folder / "overwrite"),
-                  Filedup(folder / "filedup", options.bindir)]
+    filedup = Filedup(folder / "filedup", options.bindir)
+    contenders = [Floor(folder / "floor"), Overwrite(folder / "overwrite"), filedup]
     if shutil.which("inotifywait"):
         contenders.append(Loop(folder / "loop"))
     else:
@@ -163,6 +172,7 @@ def run(folder, options):
             say(f"close to durable: round {number + 1} of {options.rounds}: " +
                 ", ".join(f"{name} {median(rounds[-1]):.2f} ms"
                           for name, rounds in samples.items()))
+            filedup.check()
     finally:
         for contender in contenders:
             contender.close()

@@ -48,14 +48,18 @@ def with_filedup(source, folder, options):
         start = time.monotonic()
         daemon.filedup("add", "--backup", "on-close", "--recover", "manual", source)
         daemon.filedup("sync", source)
-        return time.monotonic() - start
+        took = time.monotonic() - start
+        restored = folder / "restored"
+        daemon.filedup("restore", source, "--to", restored)
+        subprocess.run(["cmp", source, restored], check=True)
+    return took
 
 
 def run(folder, options):
     source = folder / "source"
     size_bytes = options.size * (1 << 20)
-    if shutil.disk_usage(folder).free < 3 * size_bytes:
-        raise RuntimeError(f"{folder}: {3 * options.size} MiB of free space are needed")
+    if shutil.disk_usage(folder).free < 4 * size_bytes:
+        raise RuntimeError(f"{folder}: {4 * options.size} MiB of free space are needed")
     make_source(source, size_bytes)
     contenders = {"cp --reflink=never + fsync": with_cp, "filedup add + sync": with_filedup}
     samples = {name: [] for name in contenders}

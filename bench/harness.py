@@ -151,11 +151,11 @@ def verdict(ratio, limit, at_most=True):
 
 
 def file_system(folder):
-    done = subprocess.run(["stat", "--file-system", "--format=%T", folder], capture_output=True,
-                          text=True, check=True)
+    done = subprocess.run(["findmnt", "--noheadings", "--output=FSTYPE", "--target", folder],
+                          capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 def machine(folder):
-    return (f"{os.cpu_count()} cores, Linux {platform.release()}, file system "
-            f"{file_system(folder)}")
+    kernel = ".".join(platform.release().split(".")[:2])
+    return f"{os.cpu_count()} cores, Linux {kernel}, {file_system(folder)}"

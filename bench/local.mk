@@ -16,5 +16,5 @@ bench_durable_listener_LDADD = $(DEPS_LIBS)
 BENCH_FLAGS =
 
 .PHONY: bench
-bench: filedupd filedup bench/durable-listener
+bench: all bench/durable-listener
 	$(srcdir)/bench/run --bindir $(abs_builddir) --results $(srcdir)/bench/results/foundation.md $(BENCH_FLAGS)

@@ -125,13 +125,17 @@ restored_report(Report *report, const char *path, const char *target, gboolean d
     const char *quality = dict_text(dict, "quality"), *store = dict_text(dict, "store");
     const char *problems = dict_text(dict, "problems");
     guint64 stable = dict_u64(dict, "stable_point");
+    gboolean verified = TRUE; /* the daemon answers only then */
+
+    (void) g_variant_lookup(dict, "verified", "b", &verified);
 
     report_say(report, "%s: %s%s%s\n", shown, dry_run ? "would be restored" : "restored",
                target ? " to " : "", target ? target_shown : "");
     report_say(report, "  content of %s, %s, %s%s%s\n", when, quality, size,
                *store ? ", from store " : "", store);
     if (!dry_run)
-        report_say(report, "  %s written, and verified\n", written);
+        report_say(report, "  %s written%s\n", written,
+                   verified ? ", and verified" : "; NOT verified: the daemon told no hash for it");
     if (g_str_equal(quality, "fuzzy") && stable)
         report_say(
             report,
@@ -148,5 +152,6 @@ restored_report(Report *report, const char *path, const char *target, gboolean d
     if (target)
         g_variant_dict_insert_value(&full, "target", path_to_variant(target));
     g_variant_dict_insert(&full, "dry_run", "b", dry_run);
+    g_variant_dict_insert(&full, "verified", "b", verified && !dry_run);
     report_done(report, path, g_variant_dict_end(&full), times);
 }

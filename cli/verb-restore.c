@@ -63,13 +63,15 @@ call_restore(FiledupManager1 *m, const char *path, gpointer data, GError **error
 }
 
 static const char *
-remedy_for(const GError *error)
+remedy_for(const Options *options, const GError *error)
 {
     if (g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY))
         return "Close it there, or use --force";
-    if (g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY))
-        return "A store may still have it: 'filedup --store DIR restore FILE'";
-    return NULL;
+    if (!g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY))
+        return NULL;
+    return options_has(options, OPTION_POINT)
+               ? "'filedup log FILE' lists them; --store-name NAME looks in another store"
+               : "A store may still have it: 'filedup --store DIR restore FILE'";
 }
 
 static void
@@ -84,7 +86,7 @@ restore_in_place_of(Client *client, const Options *options, const char *operand,
     g_autofree char *path = NULL;
 
     if (!client_call(client, operand, call_restore, &call, &path, &error)) {
-        report_failed(report, path ? path : operand, error, remedy_for(error));
+        report_failed(report, path ? path : operand, error, remedy_for(options, error));
         return;
     }
     g_autoptr(GVariant) answer = call.answer;
@@ -116,9 +118,10 @@ answer_bytes(GVariant *answer, const char *key)
     return value ? g_variant_get_data_as_bytes(value) : g_bytes_new(NULL, 0);
 }
 
-/* What arrived is what the store has: read back, past the page cache where there is a way. */
+/* What arrived is what the store has: read back, past the page cache where there is a way. Without
+ * a hash in the answer there is only the size to compare; then it is not called verified. */
 static gboolean
-check_content(int fd, GVariant *answer, GError **error)
+check_content(int fd, GVariant *answer, gboolean *ret_verified, GError **error)
 {
     guint64 size = dict_u64(answer, "size");
     g_autoptr(GBytes) expected = answer_bytes(answer, "hash");
@@ -135,8 +138,7 @@ check_content(int fd, GVariant *answer, GError **error)
                            "%" G_GUINT64_FORMAT " bytes were expected, %" G_GINT64_FORMAT
                            " arrived",
                            size, (gint64) st.st_size);
-    (void) posix_fadvise(fd, 0, 0,
-                         POSIX_FADV_DONTNEED); /* a hint; tmpfs has nowhere to read from */
+    (void) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* a hint */
     g_autoptr(Sums) sums = sums_new(size);
     for (guint64 at = 0; at < size;) {
         gssize n = fd_pread_most(fd, buffer, MIN(READ_BYTES, size - at), (goffset) at);
@@ -146,8 +148,8 @@ check_content(int fd, GVariant *answer, GError **error)
         at += (guint64) n;
     }
     g_autoptr(GBytes) all = sums_finish(sums, hash);
-    if (g_bytes_get_size(expected) != HASH_BYTES ||
-        memcmp(g_bytes_get_data(expected, NULL), hash, HASH_BYTES) != 0)
+    *ret_verified = g_bytes_get_size(expected) == HASH_BYTES;
+    if (*ret_verified && memcmp(g_bytes_get_data(expected, NULL), hash, HASH_BYTES) != 0)
         return throw_error(error, FILEDUP_ERROR_DAMAGED,
                            "what was restored is not what the store has recorded. Nothing was "
                            "replaced. Try another --point or --store-name");
@@ -172,7 +174,8 @@ apply_attributes(int fd, GVariant *answer)
 }
 
 static GVariant *
-account(GVariant *answer, const Place *place, const char *problems, const char *left)
+account(GVariant *answer, const Place *place, gboolean verified, const char *problems,
+        const char *left)
 {
     g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
 
@@ -185,6 +188,7 @@ account(GVariant *answer, const Place *place, const char *problems, const char *
     g_variant_dict_insert(&dict, "problems", "s", problems ? problems : "");
     g_variant_dict_insert(&dict, "existed", "b", place->exists);
     g_variant_dict_insert(&dict, "saved", "b", FALSE);
+    g_variant_dict_insert(&dict, "verified", "b", verified);
     if (left) {
         g_autofree char *folder = g_path_get_dirname(place->path);
         g_autofree char *path = path_join(folder, left);
@@ -202,6 +206,7 @@ restore_to(Client *client, const Options *options, const char *operand, gboolean
     g_auto(Place) place = {.folder_fd = -1};
     g_autofree char *problems = NULL;
     g_autofree char *left = NULL;
+    gboolean verified = FALSE;
     g_auto(GStrv) candidates = operand_candidates(operand, error);
 
     if (!candidates || !place_open(options_value(options, OPTION_TO_PATH), candidates[0], force,
@@ -221,7 +226,7 @@ restore_to(Client *client, const Options *options, const char *operand, gboolean
     if (!client_call(client, operand, call_extract, &call, ret_path, error))
         return FALSE;
     g_autoptr(GVariant) answer = call.answer;
-    if (!check_content(stage_fd(stage), answer, error))
+    if (!check_content(stage_fd(stage), answer, &verified, error))
         return FALSE;
     problems = apply_attributes(stage_fd(stage), answer);
     g_auto(Swapped) swapped = {0};
@@ -232,7 +237,8 @@ restore_to(Client *client, const Options *options, const char *operand, gboolean
     if (swapped.name &&
         (!force || !stage_discard(place.folder_fd, swapped.name, swapped.dev, swapped.ino, NULL)))
         left = restored_keep(place.folder_fd, place.name, &swapped);
-    restored_report(report, *ret_path, place.path, FALSE, account(answer, &place, problems, left));
+    restored_report(report, *ret_path, place.path, FALSE,
+                    account(answer, &place, verified, problems, left));
     return TRUE;
 }
 
@@ -261,7 +267,7 @@ verb_restore(const Options *options)
         if (!options_has(options, OPTION_TO_PATH))
             restore_in_place_of(client, options, *operands, report);
         else if (!restore_to(client, options, *operands, many, &path, report, &failed))
-            report_failed(report, path ? path : *operands, failed, remedy_for(failed));
+            report_failed(report, path ? path : *operands, failed, remedy_for(options, failed));
     }
     return report_finish(report);
 }

@@ -61,6 +61,17 @@ writes_original(const Recovery *r)
     return !(r->flags & (RESTORE_TO_FD | RESTORE_DRY_RUN));
 }
 
+/* Whoever asked is told; the row is none the worse for it. */
+static gboolean
+was_refused(const Recovery *r)
+{
+    const GError *error = r->result.error;
+
+    return g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY) ||
+           g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_DENIED) ||
+           g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_REFUSED);
+}
+
 static void
 finish(Recovery *r)
 {
@@ -68,7 +79,7 @@ finish(Recovery *r)
     Schedule *s = e->schedule;
 
     e->recovery = NULL;
-    if (writes_original(r)) {
+    if (writes_original(r) && !was_refused(r)) {
         e->last_job = JOB_RECOVERY;
         e->result = r->result.error ? RESULT_FAILED : RESULT_OK;
         if (r->result.error) {
@@ -227,8 +238,7 @@ on_restored(G_GNUC_UNUSED guint64 job, Message *m, const GError *failure, gboole
         r->swapped = g_strdup(name);
     r->result.existed = r->swapped || (r->flags & RESTORE_IN_PLACE);
     r->result.problems = problems[0] ? g_strdup(problems) : NULL;
-    if (!message_error_check(outcome, NULL, &r->result.error) && in_the_way[0])
-        throw_prefixed(&r->result.error, "%s has it open", in_the_way);
+    (void) message_error_check(outcome, NULL, &r->result.error); /* it names who is in the way */
     if (r->swapped)
         save(r, r->swapped, on_kept);
     else

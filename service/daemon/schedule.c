@@ -159,7 +159,7 @@ record(Target *t, const TransferResult *r, const TransferTarget *part)
     t->quality = r->quality;
     g_clear_pointer(&t->attributes, g_bytes_unref);
     t->attributes = g_bytes_ref(r->attributes);
-    if (!t->mirror)
+    if (!t->mirror || !t->mirror[0])
         t->known = FALSE; /* its first backup: learn where the mirror is */
 }
 

@@ -55,7 +55,7 @@ store_sums(Catalog *catalog, int staged_fd, const FileView *v, const Point *p, G
     if (p->source->capture.kind == APPEND_STAGED)
         return staged_sums(staged_fd, p->source->capture.staged, p->size_bytes, error);
     g_auto(Fd) fd = mirror_open(-1, v, p, error);
-    return fd < 0 ? NULL : sums_read(fd, p->size_bytes, error);
+    return fd < 0 ? NULL : point_sums_read(fd, p->size_bytes, error);
 }
 
 /* Step 2. */

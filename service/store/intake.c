@@ -169,7 +169,7 @@ take_sums(Message *m, Intake *in, GError **error)
     in->sums = fd < 0 ? g_bytes_new(NULL, 0) : fd_to_bytes(fd, SUMS_MAX_BYTES, error);
     if (!in->sums)
         return FALSE;
-    if (g_bytes_get_size(in->sums) != sums_count(c->size_bytes) * sizeof(guint64))
+    if (g_bytes_get_size(in->sums) != sums_length(c->size_bytes))
         return throw_error(error, FILEDUP_ERROR_REFUSED, "sums of another size than the content's");
     sums_hash(in->sums, c->size_bytes, hash);
     if (memcmp(hash, c->hash, HASH_BYTES) != 0)
@@ -218,7 +218,7 @@ take_content(Message *m, Intake *in, GError **error)
         return throw_error(error, FILEDUP_ERROR_REFUSED,
                            "a content of %" G_GSIZE_FORMAT " bytes for a file of %" G_GUINT64_FORMAT, n,
                            in->capture.size_bytes);
-    g_autoptr(GBytes) sums = sums_of(g_bytes_get_data(in->content, NULL), n);
+    g_autoptr(GBytes) sums = point_sums(g_bytes_get_data(in->content, NULL), n);
     if (!g_bytes_equal(sums, in->sums))
         return throw_error(error, FILEDUP_ERROR_REFUSED, "a content that has not the sums given");
     in->extents = find_extents(fd, n);

@@ -139,7 +139,7 @@ build_copy(const Layout *l, Point *p, char **ret_name, GError **error)
         return throw_errno(error, "creating a copy");
     if (!transaction_write_content(p->source, fd, error))
         return FALSE;
-    if (!p->sums && !(p->sums = sums_read(fd, p->size_bytes, error)))
+    if (!p->sums && !(p->sums = point_sums_read(fd, p->size_bytes, error)))
         return FALSE;
     if (!check_hash(p, "a copy", error))
         return FALSE;
@@ -163,7 +163,7 @@ check_moved(const Layout *l, const Point *p, const char *target, GError **error)
     if (st.st_ino == p->source->capture.staged_ino && (guint64) st.st_size == p->size_bytes)
         return TRUE;
     g_autoptr(GBytes) sums =
-        (guint64) st.st_size == p->size_bytes ? sums_read(fd, p->size_bytes, error) : NULL;
+        (guint64) st.st_size == p->size_bytes ? point_sums_read(fd, p->size_bytes, error) : NULL;
     if (!sums || !g_bytes_equal(sums, p->sums)) {
         g_clear_error(error);
         return throw_error(error, FILEDUP_ERROR_DAMAGED, "a staged file is gone");

@@ -3,12 +3,14 @@
 #include "config.h"
 
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/sums.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/sums.h"
 #include "store/point.h"
+
+#define READ_BYTES (1024 * 1024)
 
 Point *
 point_new(const Transaction *t)
@@ -43,41 +45,30 @@ point_free(Point *p)
     g_free(p);
 }
 
-guint64
-sums_count(guint64 size_bytes)
+GBytes *
+point_sums(const guint8 *content, gsize n)
 {
-    return size_bytes / SUM_BLOCK_BYTES + (size_bytes % SUM_BLOCK_BYTES != 0);
+    g_autoptr(Sums) sums = sums_new(n);
+    guint8 hash[HASH_BYTES];
+
+    sums_add(sums, content, n);
+    return sums_finish(sums, hash);
 }
 
 GBytes *
-sums_of(const guint8 *content, gsize n)
+point_sums_read(int fd, guint64 size_bytes, GError **error)
 {
-    gsize count = (gsize) sums_count(n);
-    guint64 *sums = g_new(guint64, MAX(count, 1));
+    g_autoptr(Sums) sums = sums_new(size_bytes);
+    g_autofree guint8 *buffer = g_malloc(READ_BYTES);
+    guint8 hash[HASH_BYTES];
 
-    for (gsize i = 0; i < count; i++) {
-        gsize at = i * SUM_BLOCK_BYTES;
-        sums[i] = GUINT64_TO_LE(XXH3_64bits(content + at, MIN(SUM_BLOCK_BYTES, n - at)));
-    }
-    return g_bytes_new_take(sums, count * sizeof *sums);
-}
-
-GBytes *
-sums_read(int fd, guint64 size_bytes, GError **error)
-{
-    g_autoptr(GByteArray) sums = g_byte_array_new();
-    const gsize chunk = 64 * SUM_BLOCK_BYTES;
-    g_autofree guint8 *buffer = g_malloc(chunk);
-
-    for (guint64 at = 0; at < size_bytes; at += chunk) {
-        gsize n = (gsize) MIN(chunk, size_bytes - at);
+    for (guint64 at = 0; at < size_bytes; at += READ_BYTES) {
+        gsize n = (gsize) MIN(READ_BYTES, size_bytes - at);
         if (!fd_pread_full(fd, buffer, n, (goffset) at)) {
             throw_errno(error, "reading a copy");
             return NULL;
         }
-        g_autoptr(GBytes) some = sums_of(buffer, n);
-        g_byte_array_append(sums, g_bytes_get_data(some, NULL), (guint) g_bytes_get_size(some));
+        sums_add(sums, buffer, n);
     }
-    return g_byte_array_free_to_bytes(g_steal_pointer(&sums));
+    return sums_finish(sums, hash);
 }
-

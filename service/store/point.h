@@ -36,11 +36,8 @@ Point *point_new(const Transaction *t); /* of one that brings a content */
 void   point_free(Point *p);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Point, point_free)
 
-/* XXH3-64 per SUM_BLOCK_BYTES of the file's first size_bytes, little-endian; NULL with an error. */
-GBytes *sums_read(int fd, guint64 size_bytes, GError **error);
-GBytes *sums_of(const guint8 *content, gsize n);
-guint64 sums_count(guint64 size_bytes);
-
-
+/* The sums (base/sums.h) of bytes, and of a file's first size_bytes; NULL with an error. */
+GBytes *point_sums(const guint8 *content, gsize n);
+GBytes *point_sums_read(int fd, guint64 size_bytes, GError **error);
 
 G_END_DECLS

@@ -85,7 +85,7 @@ staged_sums(int staged_fd, guint64 number, guint64 size_bytes, GError **error)
 {
     g_autofree char *name = sums_name(number);
     g_auto(Fd) fd = openat(staged_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    gsize n = (gsize) sums_count(size_bytes) * sizeof(guint64);
+    gsize n = sums_length(size_bytes);
     g_autofree guint8 *data = g_malloc(MAX(n, 1));
 
     if (fd < 0 || !fd_pread_full(fd, data, n, 0)) {

@@ -1,0 +1,419 @@
+/* The keeper over its socket: what it acknowledges, refuses and answers. */
+
+#include "config.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/error.h"
+#include "base/path.h"
+#include "tests/unit/storekit.h"
+#include "tests/unit/unit.h"
+
+/* The store's uuid from KEEPER_OPENED, or the error. */
+static char *
+wait_opened(KitKeeper *k, int *ret_errno, GError **error)
+{
+    g_autoptr(Message) m = kit_keeper_wait(k, MESSAGE_KEEPER_OPENED);
+    g_autoptr(GVariant) carried = NULL;
+    const char *uuid, *note;
+    guint64 applied;
+    gboolean damage;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+    g_variant_get(m->body, "(@" MESSAGE_ERROR_TYPE "&stb&s)", &carried, &uuid, &applied, &damage,
+                  &note);
+    CU_ASSERT_FALSE(damage);
+    return message_error_check(carried, ret_errno, error) ? g_strdup(uuid) : NULL;
+}
+
+static char *
+start(KitKeeper *k, const char *path)
+{
+    g_autoptr(GError) error = NULL;
+
+    kit_keeper_start(k, path, "", TRUE);
+    char *uuid = wait_opened(k, NULL, &error);
+    UNIT_NO_ERROR(error);
+    return uuid;
+}
+
+static void
+append_text(KitKeeper *k, guint64 job, const char *path, const char *text)
+{
+    kit_keeper_append(k, job, path, APPEND_CONTENT, text, strlen(text), CAUSE_CLOSE);
+}
+
+static void
+expect_text(KitKeeper *k, const char *path, guint64 point, const char *text)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) data = kit_keeper_content(k, path, point, &error);
+    g_autoptr(GBytes) wanted = g_bytes_new(text, strlen(text));
+
+    UNIT_NO_ERROR(error);
+    CU_ASSERT_TRUE(g_bytes_equal(data, wanted));
+}
+
+static void
+an_appended_content_is_durable_and_comes_back_equal(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("store");
+    g_autofree char *uuid = start(&k, path);
+    g_autoptr(GError) error = NULL;
+
+    append_text(&k, 7, "/home/a b.txt", "hello");
+    CU_ASSERT_TRUE(kit_keeper_durable(&k, 7, &error) > 0);
+    UNIT_NO_ERROR(error);
+    expect_text(&k, "/home/a b.txt", 0, "hello");
+    append_text(&k, 8, "/home/a b.txt", "");
+    CU_ASSERT_TRUE(kit_keeper_durable(&k, 8, &error) > 0);
+    expect_text(&k, "/home/a b.txt", 0, "");
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+}
+
+static void
+what_was_acknowledged_survives_kill_9_of_the_keeper(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("store");
+    g_autofree char *uuid = start(&k, path);
+    g_autoptr(GError) error = NULL;
+
+    for (guint i = 0; i < 20; i++) {
+        g_autofree char *name = g_strdup_printf("/d/%u", i % 5);
+        g_autofree char *text = g_strdup_printf("version %u", i);
+        append_text(&k, i, name, text);
+        CU_ASSERT_TRUE(kit_keeper_durable(&k, i, &error) > 0);
+    }
+    CU_ASSERT_EQUAL(kill(k.pid, SIGKILL), 0);
+    CU_ASSERT_EQUAL(kit_keeper_end(&k), -SIGKILL);
+
+    kit_keeper_start(&k, path, uuid, FALSE);
+    g_autofree char *again = wait_opened(&k, NULL, &error);
+    UNIT_NO_ERROR(error);
+    CU_ASSERT_STRING_EQUAL(again, uuid);
+    for (guint i = 0; i < 5; i++) {
+        g_autofree char *name = g_strdup_printf("/d/%u", i);
+        g_autofree char *text = g_strdup_printf("version %u", 15 + i);
+        expect_text(&k, name, 0, text);
+    }
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+}
+
+static void
+many_appends_that_wait_together_are_committed_together(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("store");
+    g_autofree char *uuid = start(&k, path);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GHashTable) stamps = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    guint64 before = 0;
+
+    CU_ASSERT_EQUAL(kill(k.pid, SIGSTOP), 0); /* so that all of them wait */
+    for (guint i = 0; i < 8; i++) {
+        g_autofree char *name = g_strdup_printf("/d/%u", i);
+        append_text(&k, i, name, "x");
+    }
+    CU_ASSERT_EQUAL(kill(k.pid, SIGCONT), 0);
+    for (guint i = 0; i < 8; i++) {
+        g_autoptr(Message) m = kit_keeper_wait(&k, MESSAGE_KEEPER_DURABLE);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+        guint64 seq;
+        gint64 stamp;
+        g_variant_get_child(m->body, 2, "t", &seq);
+        g_variant_get_child(m->body, 3, "x", &stamp);
+        CU_ASSERT_TRUE(seq > before);
+        before = seq;
+        g_hash_table_add(stamps, g_memdup2(&stamp, sizeof stamp));
+    }
+    CU_ASSERT_EQUAL(g_hash_table_size(stamps), 1); /* one fdatasync, one time */
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+}
+
+static void
+an_unsealed_or_untrue_content_is_refused(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("store");
+    g_autofree char *uuid = start(&k, path);
+    g_auto(Capture) c = kit_capture("/x", "abc", 3, CAUSE_CLOSE, QUALITY_STABLE);
+    g_autoptr(GBytes) sums = point_sums((const guint8 *) "abc", 3);
+
+    for (guint round = 0; round < 3; round++) {
+        g_autoptr(GError) error = NULL;
+        int fds[2];
+        fds[0] = fd_from_bytes("sums", g_bytes_get_data(sums, NULL), g_bytes_get_size(sums), NULL);
+        if (round == 0) { /* not sealed */
+            fds[1] = fd_memfd("content", NULL);
+            CU_ASSERT_TRUE(fd_pwrite_full(fds[1], "abc", 3, 0));
+        } else { /* other bytes, another size */
+            fds[1] = fd_from_bytes("content", "abdx", round == 1 ? 3 : 4, NULL);
+        }
+        (void) channel_send(
+            k.channel, MESSAGE_DAEMON_APPEND,
+            g_variant_new("(t@ayuu@" FILESTAT_TYPE "@ay@ayuut)", (guint64) round,
+                          path_to_variant("/x"), 0u, (guint32) APPEND_CONTENT,
+                          filestat_to_variant(&c.stat),
+                          g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, c.hash, HASH_BYTES, 1),
+                          g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, NULL, 0, 1),
+                          (guint32) QUALITY_STABLE, (guint32) CAUSE_CLOSE, G_GUINT64_CONSTANT(0)),
+            fds, 2, NULL);
+        fd_clear(fds[0]);
+        fd_clear(fds[1]);
+        CU_ASSERT_EQUAL(kit_keeper_durable(&k, round, &error), 0);
+        CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_REFUSED));
+    }
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) data = kit_keeper_content(&k, "/x", 0, &error);
+    CU_ASSERT_PTR_NULL(data);
+    CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY));
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+}
+
+static void
+a_staged_file_becomes_the_mirror(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("store");
+    g_autofree char *uuid = start(&k, path);
+    g_autoptr(GError) error = NULL;
+    g_auto(Capture) c = kit_capture("/big", "staged bytes", 12, CAUSE_FIRST, QUALITY_STABLE);
+    g_autoptr(GBytes) sums = point_sums((const guint8 *) "staged bytes", 12);
+    guint64 number;
+
+    (void) channel_send(k.channel, MESSAGE_DAEMON_STAGE,
+                        g_variant_new("(tt)", G_GUINT64_CONSTANT(1), G_GUINT64_CONSTANT(12)), NULL,
+                        0, NULL);
+    g_autoptr(Message) m = kit_keeper_wait(&k, MESSAGE_KEEPER_STAGED);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+    g_variant_get_child(m->body, 2, "t", &number);
+    g_auto(Fd) staged = message_take_fd(m, 0);
+    CU_ASSERT_TRUE(fd_pwrite_full(staged, "staged bytes", 12, 0));
+    int fd = fd_from_bytes("sums", g_bytes_get_data(sums, NULL), g_bytes_get_size(sums), NULL);
+    (void) channel_send(
+        k.channel, MESSAGE_DAEMON_APPEND,
+        g_variant_new("(t@ayuu@" FILESTAT_TYPE "@ay@ayuut)", G_GUINT64_CONSTANT(2),
+                      path_to_variant("/big"), 0u, (guint32) APPEND_STAGED,
+                      filestat_to_variant(&c.stat),
+                      g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, c.hash, HASH_BYTES, 1),
+                      g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, NULL, 0, 1),
+                      (guint32) QUALITY_STABLE, (guint32) CAUSE_FIRST, number),
+        &fd, 1, NULL);
+    fd_clear(fd);
+    CU_ASSERT_TRUE(kit_keeper_durable(&k, 2, &error) > 0);
+    UNIT_NO_ERROR(error);
+    expect_text(&k, "/big", 0, "staged bytes");
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+
+    g_autofree char *folder = g_build_filename(path, "staged", NULL);
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    CU_ASSERT_PTR_NULL(g_dir_read_name(dir)); /* nothing is left behind */
+}
+
+static void
+a_second_keeper_is_refused_and_told_who_has_the_store(void)
+{
+    KitKeeper k, second;
+    g_autofree char *path = unit_path("store");
+    g_autofree char *uuid = start(&k, path);
+    g_autofree char *pid = g_strdup_printf("process %d ", (int) k.pid);
+    g_autoptr(GError) error = NULL;
+    int errnum = 0;
+
+    kit_keeper_start(&second, path, uuid, FALSE);
+    g_autofree char *none = wait_opened(&second, &errnum, &error);
+    CU_ASSERT_PTR_NULL(none);
+    CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY));
+    CU_ASSERT_EQUAL(errnum, EBUSY);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error->message, pid));
+    CU_ASSERT_EQUAL(kit_keeper_end(&second), 1);
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+}
+
+static void
+an_absent_store_is_not_written_to(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("mount");
+    g_autofree char *uuid = g_uuid_string_random();
+    g_autoptr(GError) error = NULL;
+    int errnum = 0;
+
+    CU_ASSERT_EQUAL(mkdir(path, 0700), 0);
+    kit_keeper_start(&k, path, uuid, FALSE);
+    g_autofree char *none = wait_opened(&k, &errnum, &error);
+    CU_ASSERT_PTR_NULL(none);
+    CU_ASSERT_EQUAL(errnum, ENOENT);
+    CU_ASSERT_EQUAL(kit_keeper_end(&k), 1);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    CU_ASSERT_PTR_NULL(g_dir_read_name(dir));
+
+    g_autofree char *other = unit_path("other");
+    g_autofree char *other_uuid = start(&k, other);
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+    kit_keeper_start(&k, other, uuid, FALSE);
+    g_clear_error(&error);
+    g_autofree char *nothing = wait_opened(&k, &errnum, &error);
+    CU_ASSERT_PTR_NULL(nothing);
+    CU_ASSERT_EQUAL(errnum, ENOENT);
+    CU_ASSERT_EQUAL(kit_keeper_end(&k), 1);
+}
+
+static void
+a_folder_with_other_things_is_not_made_a_store(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("folder");
+    g_autofree char *thing = g_build_filename(path, "holiday.jpg", NULL);
+    g_autoptr(GError) error = NULL;
+
+    CU_ASSERT_EQUAL(mkdir(path, 0755), 0);
+    unit_write(thing, "x", 1);
+    kit_keeper_start(&k, path, "", TRUE);
+    g_autofree char *none = wait_opened(&k, NULL, &error);
+    CU_ASSERT_PTR_NULL(none);
+    CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_REFUSED));
+    CU_ASSERT_EQUAL(kit_keeper_end(&k), 1);
+    g_autofree char *lock = g_build_filename(path, "lock", NULL);
+    CU_ASSERT_NOT_EQUAL(access(lock, F_OK), 0);
+}
+
+static void
+a_format_that_is_newer_is_refused(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("store");
+    g_autofree char *uuid = start(&k, path);
+    g_autofree char *conf = g_build_filename(path, "store.conf", NULL);
+    g_autofree char *text = g_strdup_printf("format = 2; uuid = \"%s\";", uuid);
+    g_autoptr(GError) error = NULL;
+
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+    unit_write(conf, text, -1);
+    kit_keeper_start(&k, path, uuid, FALSE);
+    g_autofree char *none = wait_opened(&k, NULL, &error);
+    CU_ASSERT_PTR_NULL(none);
+    CU_ASSERT_PTR_NOT_NULL(strstr(error->message, "newer"));
+    CU_ASSERT_EQUAL(kit_keeper_end(&k), 1);
+}
+
+static void
+a_missing_catalog_is_not_replaced_by_an_empty_one(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("store");
+    g_autofree char *uuid = start(&k, path);
+    g_autofree char *catalog = g_build_filename(path, "catalog.db", NULL);
+    g_autoptr(GError) error = NULL;
+
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+    CU_ASSERT_EQUAL(unlink(catalog), 0);
+    kit_keeper_start(&k, path, uuid, FALSE);
+    g_autofree char *none = wait_opened(&k, NULL, &error);
+    CU_ASSERT_PTR_NULL(none);
+    CU_ASSERT_PTR_NOT_NULL(error);
+    CU_ASSERT_EQUAL(kit_keeper_end(&k), 1);
+    CU_ASSERT_NOT_EQUAL(access(catalog, F_OK), 0);
+}
+
+static void
+lookup_tells_what_was_stored_before_and_after_it_is_applied(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("store");
+    g_autofree char *uuid = start(&k, path);
+    g_autoptr(GError) error = NULL;
+    const guint32 wanted[] = {STORED_NOTHING, STORED_CURRENT, STORED_DELETED};
+
+    for (guint round = 0; round < 3; round++) {
+        if (round == 1)
+            append_text(&k, 1, "/f", "one");
+        if (round == 2)
+            kit_keeper_append(&k, 1, "/f", APPEND_DELETE, NULL, 0, CAUSE_CLOSE);
+        if (round > 0)
+            CU_ASSERT_TRUE(kit_keeper_durable(&k, 1, &error) > 0);
+        UNIT_NO_ERROR(error);
+        (void) channel_send(k.channel, MESSAGE_DAEMON_LOOKUP,
+                            g_variant_new("(t@ay)", G_GUINT64_CONSTANT(5), path_to_variant("/f")),
+                            NULL, 0, NULL);
+        g_autoptr(Message) m = kit_keeper_wait(&k, MESSAGE_KEEPER_FOUND);
+        guint32 state;
+        CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+        g_variant_get_child(m->body, 1, "u", &state);
+        CU_ASSERT_EQUAL(state, wanted[round]);
+    }
+    kit_keeper_append(&k, 9, "/unknown", APPEND_DELETE, NULL, 0, CAUSE_CLOSE);
+    CU_ASSERT_EQUAL(kit_keeper_durable(&k, 9, &error), 0);
+    CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY));
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+}
+
+static void
+a_full_store_refuses_and_lives_on(void)
+{
+    KitKeeper k;
+    g_autofree char *mount_point = unit_path("small");
+    g_autofree char *path = g_build_filename(mount_point, "store", NULL);
+    gsize n = 3 * 1024 * 1024;
+    g_autofree guint8 *data = g_malloc(n);
+    g_autoptr(GError) error = NULL;
+    guint stored = 0;
+
+    for (gsize i = 0; i < n; i++)
+        data[i] = (guint8) (i * 7 + i / 4096);
+    CU_ASSERT_EQUAL(mkdir(mount_point, 0700), 0);
+    if (geteuid() != 0 || mount("none", mount_point, "tmpfs", 0, "size=32m") != 0) {
+        unit_skip("mounting a small tmpfs needs root");
+        return;
+    }
+    g_autofree char *uuid = start(&k, path);
+    for (guint i = 0; i < 20 && !error; i++) {
+        g_autofree char *name = g_strdup_printf("/full/%u", i);
+        kit_keeper_append(&k, i, name, APPEND_CONTENT, data, n, CAUSE_FIRST);
+        if (kit_keeper_durable(&k, i, &error) > 0)
+            stored++;
+    }
+    CU_ASSERT_TRUE(stored >= 3);
+    CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_AGAIN));
+    CU_ASSERT_PTR_NOT_NULL(error);
+    if (error) {
+        CU_ASSERT_PTR_NOT_NULL(strstr(error->message, "is full"));
+    }
+    for (guint i = 0; i < stored; i++) {
+        g_autofree char *name = g_strdup_printf("/full/%u", i);
+        g_autoptr(GBytes) back = kit_keeper_content(&k, name, 0, NULL);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(back);
+        CU_ASSERT_EQUAL(g_bytes_get_size(back), n);
+        CU_ASSERT_EQUAL(memcmp(g_bytes_get_data(back, NULL), data, n), 0);
+    }
+    g_clear_error(&error);
+    append_text(&k, 99, "/full/0", "small again"); /* frees 3 MiB when applied */
+    if (kit_keeper_durable(&k, 99, &error) > 0)
+        expect_text(&k, "/full/0", 0, "small again");
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+    CU_ASSERT_EQUAL(umount2(mount_point, MNT_DETACH), 0);
+}
+
+static const UnitTest tests[] = {
+    UNIT_TEST(an_appended_content_is_durable_and_comes_back_equal),
+    UNIT_TEST(what_was_acknowledged_survives_kill_9_of_the_keeper),
+    UNIT_TEST(many_appends_that_wait_together_are_committed_together),
+    UNIT_TEST(an_unsealed_or_untrue_content_is_refused),
+    UNIT_TEST(a_staged_file_becomes_the_mirror),
+    UNIT_TEST(a_second_keeper_is_refused_and_told_who_has_the_store),
+    UNIT_TEST(an_absent_store_is_not_written_to),
+    UNIT_TEST(a_folder_with_other_things_is_not_made_a_store),
+    UNIT_TEST(a_format_that_is_newer_is_refused),
+    UNIT_TEST(a_missing_catalog_is_not_replaced_by_an_empty_one),
+    UNIT_TEST(lookup_tells_what_was_stored_before_and_after_it_is_applied),
+    UNIT_TEST(a_full_store_refuses_and_lives_on),
+};
+UNIT_MAIN("keeper", tests)

@@ -26,6 +26,9 @@ libcli_a_SOURCES = \
 	cli/verb-sync.c \
 	cli/verb.h
 
+# BUILT_SOURCES come first in `make all` only.
+$(libcli_a_OBJECTS): service/daemon/manager1.h
+
 bin_PROGRAMS += filedup
 filedup_SOURCES = cli/main.c
 filedup_LDADD = libcli.a libcontrol.a libstore.a libcopy.a libbase.a $(DEPS_LIBS)

@@ -47,6 +47,9 @@ place_open(const char *to, const char *original, gboolean force, gboolean many, 
         return throw_error(error, FILEDUP_ERROR_REFUSED, "--to '%s' names no file", shown);
     g_autofree char *real_folder = operand_real(folder, NULL);
     p.path = path_join(real_folder ? real_folder : folder, p.name);
+    if (g_str_equal(p.path, original)) /* --force would remove what is there, and keep no point */
+        return throw_error(error, FILEDUP_ERROR_REFUSED,
+                           "--to '%s' is the file itself: leave it out", shown);
     p.folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (p.folder_fd < 0)
         return throw_errno(error, "--to '%s'", shown);

@@ -18,7 +18,8 @@ typedef struct Place {
     gboolean exists;
 } Place;
 
-/* REFUSED if something stands there and not `force`. `many`: it must be a folder. */
+/* REFUSED if something stands there and not `force`, or if it is the file itself (`original`, its
+ * canonical path). `many`: it must be a folder. */
 gboolean place_open(const char *to, const char *original, gboolean force, gboolean many,
                     Place *ret_place, GError **error);
 void     place_clear(Place *p);

@@ -1,4 +1,4 @@
-UNIT_TESTS += unit-operand unit-option unit-output unit-time
+UNIT_TESTS += unit-operand unit-option unit-output unit-restored unit-time
 CLI_LIBS = libunit.a libcli.a libcontrol.a libbase.a $(UNIT_LIBS)
 
 unit_operand_SOURCES = tests/unit/operand.c
@@ -13,6 +13,10 @@ unit_option_LDADD = $(CLI_LIBS)
 unit_output_SOURCES = tests/unit/output.c
 unit_output_CFLAGS = $(UNIT_CFLAGS)
 unit_output_LDADD = $(CLI_LIBS)
+
+unit_restored_SOURCES = tests/unit/restored.c
+unit_restored_CFLAGS = $(UNIT_CFLAGS)
+unit_restored_LDADD = $(CLI_LIBS)
 
 unit_time_SOURCES = tests/unit/time.c
 unit_time_CFLAGS = $(UNIT_CFLAGS)

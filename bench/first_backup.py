@@ -39,7 +39,7 @@ def with_cp(source, folder, _):
     copy = folder / "copy"
     start = time.monotonic()
     subprocess.run(["cp", "--reflink=never", source, copy], check=True)
-    subprocess.run(["sync", copy], check=True) # fsync of that file
+    subprocess.run(["sync", copy], check=True)  # fsync of that file
     return time.monotonic() - start
 
 

@@ -145,7 +145,7 @@ restored_report(Report *report, const char *path, const char *target, gboolean d
             "  Fuzzy: it may mix moments. The newest stable point: --point %" G_GUINT64_FORMAT "\n",
             stable);
     else if (g_str_equal(quality, "fuzzy"))
-        report_say(report, "  Fuzzy: it may mix moments. There is no stable point.\n");
+        report_say(report, "  Fuzzy: it may mix moments; 'filedup log' lists its points.\n");
     if (!dry_run)
         say_saved(report, dict);
     if (*problems)

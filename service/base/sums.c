@@ -18,9 +18,9 @@
 
 struct Sums {
     GByteArray *sums;
-    guint64     size_bytes;
-    gsize       n_partial;
-    guint8      partial[SUM_BLOCK_BYTES];
+    guint64 size_bytes;
+    gsize n_partial;
+    guint8 partial[SUM_BLOCK_BYTES];
 };
 
 Sums *

@@ -1,11 +1,12 @@
 /* attributes.c - reading and giving extended attributes, owner, mode and times
  *
  * THE BLOB is a GVariant a(ayay): name (with its NUL) and value, sorted by name. It holds no number
- * wider than a byte, so it is the same on every machine; a file without attributes has an empty one.
+ * wider than a byte, so it is the same on every machine; a file without attributes has an empty
+ * one.
  *
- * ORDER when giving: owner (the kernel then takes set-uid bits and file capabilities away), extended
- * attributes and ACLs (an ACL changes the mode's group bits), mode, times. A set-uid bit is given
- * only if the owner is right.
+ * ORDER when giving: owner (the kernel then takes set-uid bits and file capabilities away),
+ * extended attributes and ACLs (an ACL changes the mode's group bits), mode, times. A set-uid bit
+ * is given only if the owner is right.
  */
 
 #include "config.h"
@@ -107,8 +108,7 @@ attributes_read(int fd, char **ret_note, GError **error)
     return g_variant_get_data_as_bytes(blob);
 }
 
-static void
-add_problem(GString *problems, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static void add_problem(GString *problems, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 static void
 add_problem(GString *problems, const char *format, ...)
@@ -206,8 +206,9 @@ apply_extended(int fd, GBytes *blob, gboolean privileged, gboolean owner_right, 
             continue;
         errno = EPERM;
         /* File capabilities are like a set-uid bit: not on somebody else's file. */
-        gboolean allowed = !is_privileged_name(name) ||
-                           (privileged && (owner_right || !g_str_equal(name, "security.capability")));
+        gboolean allowed =
+            !is_privileged_name(name) ||
+            (privileged && (owner_right || !g_str_equal(name, "security.capability")));
         if (allowed && fsetxattr(fd, name, value ? value : "", n, 0) == 0)
             continue;
         int errnum = errno;
@@ -263,6 +264,5 @@ attributes_apply(int fd, const FileStat *stat, GBytes *blob, gboolean privileged
             add_problem(problems, "modification time (%s)", g_strerror(errno));
     }
     if (ret_problems)
-        *ret_problems =
-            problems->len > 0 ? g_string_free(g_steal_pointer(&problems), FALSE) : NULL;
+        *ret_problems = problems->len > 0 ? g_string_free(g_steal_pointer(&problems), FALSE) : NULL;
 }

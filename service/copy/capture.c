@@ -35,9 +35,9 @@
 #define CHUNK_BYTES     (1024 * 1024)
 #define WINDOW_BYTES    (G_GUINT64_CONSTANT(8) * 1024 * 1024)
 #define WINDOWS_BEHIND  4
-#define REOPEN_ATTEMPTS 3  /* the name led to another inode after the read */
-#define ROUNDS          2  /* it changed during the read, but nobody has it any more */
-#define ROUNDS_WRITTEN  5  /* per-write */
+#define REOPEN_ATTEMPTS 3        /* the name led to another inode after the read */
+#define ROUNDS          2        /* it changed during the read, but nobody has it any more */
+#define ROUNDS_WRITTEN  5        /* per-write */
 #define QUIET_NS        20000000 /* two clock ticks, at the slowest clock (HZ=100) */
 #define QUIET_WAITS     3
 #define NAMING_USEC     G_USEC_PER_SEC
@@ -173,8 +173,8 @@ open_file(Capture *c)
     if (look_fd < 0 && errno == ENOENT) {
         if (filestat_read(folder_fd, "", &folder) < 0)
             return failed_errno(c, "statx of its folder");
-        gboolean elsewhere = is_recorded(&q->recorded) && q->recorded.fsid != 0 &&
-                             folder.fsid != q->recorded.fsid;
+        gboolean elsewhere =
+            is_recorded(&q->recorded) && q->recorded.fsid != 0 && folder.fsid != q->recorded.fsid;
         return done(c, elsewhere ? CAPTURE_ABSENT : CAPTURE_GONE);
     }
     if (look_fd < 0)
@@ -474,7 +474,8 @@ run_once(Capture *c)
             memcpy(c->r->hash, c->q->hash, HASH_BYTES);
             return done(c, CAPTURE_UNCHANGED);
         }
-        /* A second store to a dirty page moves no time stamp: with a writer, equal means nothing. */
+        /* A second store to a dirty page moves no time stamp: with a writer, equal means nothing.
+         */
         if (!(flags & (CAPTURE_ALLOW_FUZZY | CAPTURE_PER_WRITE)))
             return unstable(c, probe);
     }

@@ -35,7 +35,7 @@
 
 typedef struct Copier {
     Channel *channel;
-    GQueue   deferred; /* of Message */
+    GQueue deferred; /* of Message */
     gboolean stop;
 } Copier;
 
@@ -43,7 +43,7 @@ typedef struct Job {
     Copier *copier;
     guint64 number;
     guint64 told_bytes;
-    gint64  told_usec;
+    gint64 told_usec;
 } Job;
 
 static void
@@ -110,13 +110,13 @@ serve_inspect(Copier *c, Message *m, GError **error)
     if (!path_from_variant(path))
         return malformed(m->type, error);
     (void) inspect_path(path_from_variant(path), must_write, &i, &local);
-    return channel_send(
-        c->channel, MESSAGE_COPIER_INSPECTED,
-        g_variant_new("(t@" MESSAGE_ERROR_TYPE "@ay@ayu@" FILESTAT_TYPE "t@s)", job,
-                      message_error_new(local, 0), path_to_variant(i.folder ? i.folder : ""),
-                      path_to_variant(i.name ? i.name : ""), (guint32) i.type,
-                      filestat_to_variant(&i.stat), i.dev, text(i.note)),
-        NULL, 0, error);
+    return channel_send(c->channel, MESSAGE_COPIER_INSPECTED,
+                        g_variant_new("(t@" MESSAGE_ERROR_TYPE "@ay@ayu@" FILESTAT_TYPE "t@s)", job,
+                                      message_error_new(local, 0),
+                                      path_to_variant(i.folder ? i.folder : ""),
+                                      path_to_variant(i.name ? i.name : ""), (guint32) i.type,
+                                      filestat_to_variant(&i.stat), i.dev, text(i.note)),
+                        NULL, 0, error);
 }
 
 /* --- DAEMON_CAPTURE --- */
@@ -170,14 +170,13 @@ send_captured(Copier *c, guint64 job, CaptureResult *r, GError **error)
     guint n_fds = r->outcome != CAPTURE_CONTENT ? 0 : r->content < 0 ? 1 : 2;
     gboolean has_hash = r->outcome <= CAPTURE_CONTENT;
 
-    return channel_send(
-        c->channel, MESSAGE_COPIER_CAPTURED,
-        g_variant_new("(tu@" MESSAGE_ERROR_TYPE "@" FILESTAT_TYPE "u@ay@ay@s)", job,
-                      (guint32) r->outcome, message_error_new(r->error, r->errnum),
-                      filestat_to_variant(&r->stat), (guint32) r->quality,
-                      bytes_variant(r->hash, has_hash ? HASH_BYTES : 0),
-                      bytes_variant(attributes, n), text(r->writer)),
-        fds, n_fds, error);
+    return channel_send(c->channel, MESSAGE_COPIER_CAPTURED,
+                        g_variant_new("(tu@" MESSAGE_ERROR_TYPE "@" FILESTAT_TYPE "u@ay@ay@s)", job,
+                                      (guint32) r->outcome, message_error_new(r->error, r->errnum),
+                                      filestat_to_variant(&r->stat), (guint32) r->quality,
+                                      bytes_variant(r->hash, has_hash ? HASH_BYTES : 0),
+                                      bytes_variant(attributes, n), text(r->writer)),
+                        fds, n_fds, error);
 }
 
 static gboolean

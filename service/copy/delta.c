@@ -17,9 +17,9 @@
 #define BLOCK_BYTES 4096
 
 typedef struct Delta {
-    int       target_fd;
+    int target_fd;
     DeltaMode mode;
-    guint64   bytes;
+    guint64 bytes;
 } Delta;
 
 /* Reads what is there block by block after an error: which of them could not be read is marked. */
@@ -31,20 +31,21 @@ read_target(int fd, guint8 *buffer, gsize n, guint64 offset, gsize *ret_got, gbo
     memset(unreadable, 0, sizeof *unreadable * (CONTENT_CHUNK_BYTES / BLOCK_BYTES));
     *ret_got = got < 0 ? n : (gsize) got;
     for (gsize i = 0; got < 0 && i * BLOCK_BYTES < n; i++)
-        unreadable[i] = fd_pread_most(fd, buffer + i * BLOCK_BYTES,
-                                      MIN(BLOCK_BYTES, n - i * BLOCK_BYTES),
-                                      (goffset) (offset + i * BLOCK_BYTES)) < 0;
+        unreadable[i] =
+            fd_pread_most(fd, buffer + i * BLOCK_BYTES, MIN(BLOCK_BYTES, n - i * BLOCK_BYTES),
+                          (goffset) (offset + i * BLOCK_BYTES)) < 0;
 }
 
 static gboolean
 write_run(Delta *d, const guint8 *data, gsize n, guint64 offset, GError **error)
 {
     if (d->mode == DELTA_LEASE && fcntl(d->target_fd, F_GETLEASE) != F_WRLCK)
-        return throw_error(error, FILEDUP_ERROR_BUSY,
-                           "somebody opened it while it was being restored in place: %" G_GUINT64_FORMAT
-                           " bytes were written, what lies from offset %" G_GUINT64_FORMAT
-                           " on is as it was; restore it again to go on",
-                           d->bytes, offset);
+        return throw_error(
+            error, FILEDUP_ERROR_BUSY,
+            "somebody opened it while it was being restored in place: %" G_GUINT64_FORMAT
+            " bytes were written, what lies from offset %" G_GUINT64_FORMAT
+            " on is as it was; restore it again to go on",
+            d->bytes, offset);
     if (d->mode != DELTA_COUNT && !fd_pwrite_full(d->target_fd, data, n, (goffset) offset))
         return throw_errno(error, "writing at offset %" G_GUINT64_FORMAT, offset);
     d->bytes += n;

@@ -1,8 +1,8 @@
 /* inspect.c - what a path means to the principal
  *
- * The process is the principal already, so the kernel answers every question of permission. Symbolic
- * links are followed here, once, when a row is registered; from then on the canonical path is
- * opened without following any.
+ * The process is the principal already, so the kernel answers every question of permission.
+ * Symbolic links are followed here, once, when a row is registered; from then on the canonical path
+ * is opened without following any.
  */
 
 #include "config.h"

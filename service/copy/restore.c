@@ -1,9 +1,9 @@
 /* restore.c - content from a store, put where it belongs
  *
  * The rule is that at every moment either what was there or the checked new content is whole under
- * the name (stage.c), or, in place, that the caller has saved what was there and blocks are replaced
- * one by one. Bytes are checked before they are written (content.c) and read back afterwards, before
- * the swap: a failing disk costs the attempt, not the file.
+ * the name (stage.c), or, in place, that the caller has saved what was there and blocks are
+ * replaced one by one. Bytes are checked before they are written (content.c) and read back
+ * afterwards, before the swap: a failing disk costs the attempt, not the file.
  *
  * Somebody who has the file open for writing would go on writing to what is swapped out, or into
  * what is restored in place: so that is refused without RESTORE_FORCE, at the start and once more
@@ -31,8 +31,8 @@
 typedef struct Target {
     gboolean exists;
     FileStat stat;
-    Fd       look_fd; /* O_PATH */
-    Fd       read_fd; /* -1 if it is ours but cannot be read */
+    Fd look_fd; /* O_PATH */
+    Fd read_fd; /* -1 if it is ours but cannot be read */
 } Target;
 
 static void

@@ -11,11 +11,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -23,11 +25,20 @@
 #include "copy/stable.h"
 
 typedef struct Wanted {
-    dev_t    dev;
-    ino_t    ino;
-    char    *path; /* as /proc shows our descriptor */
+    dev_t dev;
+    ino_t ino;
+    char *path; /* as /proc shows our descriptor */
     gboolean writers_only;
 } Wanted;
+
+/* Behind FUSE there may be another host's writers, of whom this kernel knows nothing. */
+static gboolean
+knows_all_writers(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && fs.f_type != FUSE_SUPER_MAGIC;
+}
 
 Probe
 stable_probe(int fd)
@@ -36,7 +47,7 @@ stable_probe(int fd)
     (void) fcntl(fd, F_SETSIG, SIGURG);
     if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
         (void) fcntl(fd, F_SETLEASE, F_UNLCK);
-        return PROBE_FREE;
+        return knows_all_writers(fd) ? PROBE_FREE : PROBE_UNKNOWN;
     }
     return errno == EAGAIN ? PROBE_WRITER : PROBE_UNKNOWN;
 }

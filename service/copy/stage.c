@@ -33,9 +33,9 @@
 #define SWAP_ATTEMPTS 16
 
 struct Stage {
-    int   folder_fd; /* borrowed */
+    int folder_fd; /* borrowed */
     char *name;
-    int   fd;
+    int fd;
     char *temporary; /* its name in the folder, NULL while it has none */
 };
 

@@ -17,11 +17,14 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/sums.h"
 #include "daemon/access.h"
 #include "daemon/event.h"
 #include "daemon/recovery.h"
 #include "daemon/schedule.h"
 #include "daemon/transfer.h"
+
+#define SUMS_MAX_BYTES ((gsize) 1 << 30) /* of a file of 2 TiB */
 
 struct Recovery {
     Entry       *entry;
@@ -34,6 +37,7 @@ struct Recovery {
     gpointer     data;
 
     Target   *target;
+    gboolean  newest; /* the content that comes back is the newest one */
     guint64   copier_job, store_job;
     Transfer *transfer;
     char     *swapped;
@@ -159,7 +163,9 @@ discard(Recovery *r)
            NULL, 0, on_discarded);
 }
 
-/* A transfer of what is there, or was, as a point of the chosen store. */
+/* A transfer of what is there, or was, as a point of the chosen store. Only when it is known that the
+ * store's newest content is what comes back, "equal to the newest" means that nothing is lost:
+ * otherwise the next capture puts the restored content in the newest one's place. */
 static void
 save(Recovery *r, const char *name, TransferFunc func)
 {
@@ -170,7 +176,9 @@ save(Recovery *r, const char *name, TransferFunc func)
         .entry = r->entry,
         .name = name,
         .flags = CAPTURE_ALLOW_FUZZY | CAPTURE_COMPARE_CONTENT,
-        .recorded = r->target->state == STORED_CURRENT && r->target->has_hash ? r->target : NULL,
+        .recorded = r->newest && r->target->state == STORED_CURRENT && r->target->has_hash
+                        ? r->target
+                        : NULL,
         .cause = CAUSE_BEFORE_RESTORE,
         .targets = targets,
     };
@@ -298,8 +306,13 @@ on_content(G_GNUC_UNUSED Store *store, Message *m, const GError *failure, gpoint
         finish(r);
         return;
     }
-    if (r->point == 0)
-        memcpy(r->result.hash, r->target->hash, HASH_BYTES);
+    g_autoptr(GBytes) sums = fd_to_bytes(m->fds[1], SUMS_MAX_BYTES, &r->result.error);
+    if (!sums) {
+        finish(r);
+        return;
+    }
+    sums_hash(sums, r->result.size_bytes, r->result.hash);
+    r->newest = r->result.point == 0;
     restore(r, m);
 }
 

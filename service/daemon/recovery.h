@@ -20,7 +20,7 @@ typedef struct RecoveryResult {
     guint64    point, stable_point;
     FileStat   stat;
     GBytes    *attributes;
-    guint8     hash[HASH_BYTES]; /* zeros if not the newest content */
+    guint8     hash[HASH_BYTES];
     gboolean   existed, saved;
     guint64    saved_point;
     char      *left;     /* path of what was there and could not be saved, or NULL */

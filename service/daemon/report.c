@@ -2,7 +2,6 @@
 
 #include "config.h"
 
-#include <string.h>
 #include <unistd.h>
 
 #include "base/path.h"
@@ -242,7 +241,6 @@ GVariant *
 report_extract(const RecoveryResult *r)
 {
     GVariantBuilder b;
-    static const guint8 none[HASH_BYTES];
     gsize n = 0;
     gconstpointer attributes = r->attributes ? g_bytes_get_data(r->attributes, &n) : NULL;
 
@@ -252,6 +250,6 @@ report_extract(const RecoveryResult *r)
     add(&b, "gid", g_variant_new_uint32(r->stat.gid));
     add(&b, "mtime", g_variant_new_int64(r->stat.mtime_ns));
     add(&b, "attributes", blob(attributes, n));
-    add(&b, "hash", blob(r->hash, memcmp(r->hash, none, HASH_BYTES) ? HASH_BYTES : 0));
+    add(&b, "hash", blob(r->hash, HASH_BYTES));
     return g_variant_builder_end(&b);
 }

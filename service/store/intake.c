@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/path.h"
+#include "base/sums.h"
 #include "store/keeper.h"
 #include "store/staged.h"
 

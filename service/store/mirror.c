@@ -26,6 +26,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/sums.h"
 #include "copy/attributes.h"
 #include "store/mirror.h"
 #include "store/staged.h"

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "base/sums.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/sums.h"

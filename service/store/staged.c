@@ -17,6 +17,7 @@
 #include "base/crash.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/sums.h"
 #include "store/point.h"
 #include "store/staged.h"
 

@@ -18,10 +18,10 @@
 #define NOBODY 65534
 
 /* user::rw-, user:65534:r--, group::r--, mask::r--, other::--- */
-static const guint8 acl[] = {2, 0, 0, 0, 1,    0,    6,    0,    0xff, 0xff, 0xff, 0xff, 2,    0, 4,
-                             0, 0xfe, 0xff, 0, 0,    4,    0,    4,    0,    0xff, 0xff, 0xff, 0xff,
-                             0x10, 0, 4, 0, 0xff, 0xff, 0xff, 0xff, 0x20, 0, 0, 0, 0xff, 0xff, 0xff,
-                             0xff};
+static const guint8 acl[] = {2,    0,    0,    0,    1,    0,    6,    0,    0xff, 0xff, 0xff,
+                             0xff, 2,    0,    4,    0,    0xfe, 0xff, 0,    0,    4,    0,
+                             4,    0,    0xff, 0xff, 0xff, 0xff, 0x10, 0,    4,    0,    0xff,
+                             0xff, 0xff, 0xff, 0x20, 0,    0,    0,    0xff, 0xff, 0xff, 0xff};
 
 static int
 open_new(const char *name)

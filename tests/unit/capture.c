@@ -30,12 +30,12 @@
 
 typedef struct Scene {
     CaptureRequest q;
-    int      stage_calls;
-    guint    n_stages;
+    int stage_calls;
+    guint n_stages;
     gboolean refuse_stage;
-    char    *path;
-    int      touches; /* how often the progress callback changes the file */
-    goffset  touch_offset;
+    char *path;
+    int touches; /* how often the progress callback changes the file */
+    goffset touch_offset;
     gboolean truncate;
 } Scene;
 
@@ -647,6 +647,34 @@ a_user_captures_only_what_the_user_may_read(void)
     CU_ASSERT_EQUAL(capture_as_nobody(&s), 1);
 }
 
+/* Another's file, and no CAP_LEASE: nobody can tell whether it is being written. */
+static void
+where_no_lease_is_to_be_had_the_last_change_must_lie_back(void)
+{
+    g_auto(Scene) s = {0};
+    int status;
+
+    if (geteuid() != 0) {
+        unit_skip("only root can become another user");
+        return;
+    }
+    CU_ASSERT_EQUAL(chmod(unit_folder(), 0755), 0);
+    scene_init(&s, "file");
+    unit_write(s.path, "hello", 5);
+    pid_t pid = fork();
+    if (pid == 0) {
+        g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+        if (setresuid(NOBODY, NOBODY, NOBODY) < 0)
+            _exit(1);
+        capture_run(&s.q, &r);
+        gint64 age_ns = g_get_real_time() * 1000 - r.stat.ctime_ns;
+        _exit(r.outcome == CAPTURE_CONTENT && r.quality == QUALITY_STABLE && age_ns > 20000000 ? 0
+                                                                                               : 2);
+    }
+    waitpid(pid, &status, 0);
+    CU_ASSERT_EQUAL(status, 0);
+}
+
 static const UnitTest tests[] = {
     UNIT_TEST(a_quiet_file_is_captured_with_its_sums_and_hash),
     UNIT_TEST(what_is_as_recorded_is_not_sent_again),
@@ -666,5 +694,6 @@ static const UnitTest tests[] = {
     UNIT_TEST(holes_stay_holes),
     UNIT_TEST(names_are_bytes),
     UNIT_TEST(a_user_captures_only_what_the_user_may_read),
+    UNIT_TEST(where_no_lease_is_to_be_had_the_last_change_must_lie_back),
 };
 UNIT_MAIN("capture", tests)

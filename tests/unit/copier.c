@@ -1,4 +1,5 @@
-/* copier.c - tests of the role, as the parent sees it: this program re-executes itself as a copier */
+/* copier.c - tests of the role, as the parent sees it: this program re-executes itself as a copier
+ */
 
 #include "config.h"
 
@@ -24,7 +25,7 @@
 #define WAIT   20000 /* ms, only ever used up by a failure */
 
 typedef struct Child {
-    pid_t    pid;
+    pid_t pid;
     Channel *channel;
 } Child;
 
@@ -84,8 +85,8 @@ ask(Child *c, MessageType type, GVariant *body, const int *fds, guint n_fds)
 /* --- inspect --- */
 
 typedef struct Seen {
-    gint32  code;
-    char   *folder, *name, *note;
+    gint32 code;
+    char *folder, *name, *note;
     guint32 type;
     guint64 dev;
 } Seen;
@@ -108,8 +109,8 @@ inspect(Child *c, const char *path, gboolean must_write)
     const char *text;
     Seen s = {0};
 
-    ask(c, MESSAGE_DAEMON_INSPECT, g_variant_new("(t@ayb)", (guint64) 7, path_to_variant(path), must_write),
-        NULL, 0);
+    ask(c, MESSAGE_DAEMON_INSPECT,
+        g_variant_new("(t@ayb)", (guint64) 7, path_to_variant(path), must_write), NULL, 0);
     g_autoptr(Message) m = answer(c, MESSAGE_COPIER_INSPECTED);
     g_variant_get(m->body, "(t(ii&s)^ay^ayu@" FILESTAT_TYPE "ts)", &job, &s.code, &errnum, &text,
                   &s.folder, &s.name, &s.type, &stat, &s.dev, &s.note);
@@ -166,7 +167,8 @@ what_does_not_exist_yet_is_allowed_and_said(void)
     CU_ASSERT_STRING_EQUAL(a.name, "later");
     CU_ASSERT_NOT_EQUAL(a.note[0], '\0');
     CU_ASSERT_EQUAL(b.code, -1);
-    CU_ASSERT_STRING_EQUAL(b.folder, deep_folder); /* the link is resolved though the rest is missing */
+    CU_ASSERT_STRING_EQUAL(b.folder,
+                           deep_folder); /* the link is resolved though the rest is missing */
     CU_ASSERT_PTR_NOT_NULL(strstr(b.note, "folder"));
     CU_ASSERT_EQUAL(stat(unit_folder(), &st), 0);
     CU_ASSERT_EQUAL(b.dev, st.st_dev);

@@ -20,7 +20,7 @@
 /* A channel, and the bare socket of a peer that may send anything. */
 typedef struct Pair {
     Channel *channel;
-    Fd       peer;
+    Fd peer;
 } Pair;
 
 static void
@@ -169,7 +169,8 @@ malformed_packets_end_the_channel_and_leak_nothing(void)
         {VERSION, MESSAGE_COPIER_STAGE, 8, data, 8},
         {VERSION, MESSAGE_COPIER_STAGE, 0, "", 0},
         {VERSION, MESSAGE_DAEMON_STAGED, 9, wild_bool, 9},
-        {VERSION, MESSAGE_DAEMON_WATCH, 16, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 16},
+        {VERSION, MESSAGE_DAEMON_WATCH, 16,
+         "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 16},
     };
     guint before = count_fds();
 
@@ -267,7 +268,7 @@ errors_make_the_round_trip(void)
 
 typedef struct Heard {
     GMainLoop *loop;
-    guint      messages, ends;
+    guint messages, ends;
 } Heard;
 
 static void
@@ -294,7 +295,8 @@ an_attached_channel_calls_back_and_may_be_freed_there(void)
     Channel *other = channel_new(fd_steal(&p.peer));
     channel_attach(other, on_message, &h);
     for (int i = 0; i < 100; i++)
-        CU_ASSERT_TRUE(channel_send(p.channel, MESSAGE_ROLE_READY, g_variant_new("()"), NULL, 0, NULL));
+        CU_ASSERT_TRUE(
+            channel_send(p.channel, MESSAGE_ROLE_READY, g_variant_new("()"), NULL, 0, NULL));
     while (channel_has_queue(p.channel)) {
         CU_ASSERT_TRUE_FATAL(channel_flush(p.channel, NULL));
         g_main_context_iteration(NULL, FALSE);

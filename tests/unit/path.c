@@ -17,8 +17,9 @@ static void
 canonical_paths_are_known(void)
 {
     static const char *const good[] = {"/", "/a", "/a/b", "/a/..b", "/a/.b", "/a/b...", "/ /\n"};
-    static const char *const bad[] = {"",      "a",     "a/b",   "//",    "/a/",   "/a//b", "/.",
-                                      "/a/.",  "/a/./b", "/..",  "/a/..", "/../a", "./a",   "/a/../b"};
+    static const char *const bad[] = {"",      "a",     "a/b",  "//",     "/a/",
+                                      "/a//b", "/.",    "/a/.", "/a/./b", "/..",
+                                      "/a/..", "/../a", "./a",  "/a/../b"};
 
     for (gsize i = 0; i < G_N_ELEMENTS(good); i++)
         CU_ASSERT_TRUE(path_is_canonical(good[i]));
@@ -64,7 +65,9 @@ escaping_gives_one_line_of_text(void)
         {"/bad\xff\xfe!", "/bad\\xff\\xfe!"},
         {"/esc\x1b[31m", "/esc\\x1b[31m"},
         {"/gr\xc3\xbc\xc3\x9f", "/gr\xc3\xbc\xc3\x9f"},
-        {"/\xe2\x80\xae" "evil", "/\\xe2\\x80\\xaeevil"}, /* right-to-left override */
+        {"/\xe2\x80\xae"
+         "evil",
+         "/\\xe2\\x80\\xaeevil"}, /* right-to-left override */
         {"/cut\xc3", "/cut\\xc3"},
     };
 

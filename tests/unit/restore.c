@@ -23,11 +23,11 @@
 
 typedef struct Scene {
     RestoreRequest q;
-    Fd    source, folder;
+    Fd source, folder;
     char *path;
     char *data;
     void (*meddle)(void); /* once, at the progress call with this number */
-    int   meddle_at, calls;
+    int meddle_at, calls;
 } Scene;
 
 static void
@@ -171,7 +171,8 @@ a_damaged_backup_replaces_nothing(void)
         s.q.flags = flags[i];
         CU_ASSERT_FALSE(restore_run(&s.q, &r, &error));
         CU_ASSERT_TRUE_FATAL(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_DAMAGED));
-        CU_ASSERT_PTR_NOT_NULL(strstr(error->message, "the backup itself is damaged at offset 2097152"));
+        CU_ASSERT_PTR_NOT_NULL(
+            strstr(error->message, "the backup itself is damaged at offset 2097152"));
         assert_holds(s.path, "old");
         CU_ASSERT_EQUAL(count_files(), 2);
     }
@@ -198,7 +199,8 @@ a_backup_cut_short_or_with_other_sums_replaces_nothing(void)
     assert_holds(s.path, "old");
 }
 
-/* The staged file, before it has a name, is found and spoiled: a disk that stores something else. */
+/* The staged file, before it has a name, is found and spoiled: a disk that stores something else.
+ */
 static void
 spoil_staged_file(void)
 {

@@ -103,7 +103,8 @@ what_was_there_is_kept_under_the_swapped_name(void)
     CU_ASSERT_EQUAL(swapped.ino, before.st_ino);
     CU_ASSERT_EQUAL(swapped.dev, before.st_dev);
     CU_ASSERT_TRUE(stage_discard(folder, swapped.name, swapped.dev, swapped.ino, &error));
-    CU_ASSERT_TRUE(stage_discard(folder, swapped.name, swapped.dev, swapped.ino, &error)); /* gone */
+    CU_ASSERT_TRUE(
+        stage_discard(folder, swapped.name, swapped.dev, swapped.ino, &error)); /* gone */
     CU_ASSERT_EQUAL(count_files(), 1);
 }
 

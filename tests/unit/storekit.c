@@ -10,6 +10,7 @@
 
 #include "base/path.h"
 #include "base/role.h"
+#include "base/sums.h"
 #include "store/mirror.h"
 #include "store/staged.h"
 #include "tests/unit/storekit.h"

@@ -27,8 +27,8 @@ fill(void)
 static void
 pieces_of_any_length_give_the_same_sums(void)
 {
-    static const gsize steps[] = {1, 7, 4096, SUM_BLOCK_BYTES - 1, SUM_BLOCK_BYTES,
-                                  SUM_BLOCK_BYTES + 1, SIZE};
+    static const gsize steps[] = {
+        1, 7, 4096, SUM_BLOCK_BYTES - 1, SUM_BLOCK_BYTES, SUM_BLOCK_BYTES + 1, SIZE};
     guint8 first[HASH_BYTES], hash[HASH_BYTES];
 
     fill();
@@ -115,7 +115,8 @@ one_changed_bit_is_found_at_its_block(void)
     data[SIZE - 1] ^= 0x80;
     CU_ASSERT_FALSE(sums_match(sums, data, SIZE, 0, &bad));
     CU_ASSERT_EQUAL(bad, 5 * SUM_BLOCK_BYTES);
-    CU_ASSERT_TRUE(sums_match(sums, data + SUM_BLOCK_BYTES, SUM_BLOCK_BYTES, SUM_BLOCK_BYTES, NULL));
+    CU_ASSERT_TRUE(
+        sums_match(sums, data + SUM_BLOCK_BYTES, SUM_BLOCK_BYTES, SUM_BLOCK_BYTES, NULL));
     CU_ASSERT_TRUE(fd_pwrite_full(fd, data, SIZE, 0));
     CU_ASSERT_FALSE(sums_check(fd, sums, SIZE, &error));
     CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_DAMAGED));

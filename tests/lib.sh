@@ -52,7 +52,7 @@ at_end() { at_end_commands+=("$(printf '%q ' "$@")"); }
 
 _end() {
     local status=$? i
-    trap - EXIT
+    trap - EXIT ERR
     trap '' INT TERM HUP
     set +e
     if [ "$status" -ne 0 ] && [ "$status" -ne 77 ]; then

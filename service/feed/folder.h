@@ -1,46 +1,59 @@
 #pragma once
 
-/* Folders: the folders of all watched entries and every folder above them, as a tree of paths, each
- * with the inode that its path led to. */
+/* Folder: one path in the tree of folders, with the inode that it led to. For folders.c alone. */
 
 #include <glib.h>
 #include <sys/inotify.h>
 
+#include "feed/inotify.h"
 #include "feed/watch.h"
 
 G_BEGIN_DECLS
 
-typedef struct Folders Folders;
+#define FOLDER_MASK_NAMES (IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM)
 
-Folders *folders_new(void);
-void     folders_free(Folders *t); /* no watch may be in it any more */
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Folders, folders_free)
+/* What the nodes of a tree have in common. */
+typedef struct FolderWork {
+    GHashTable *stale;   /* Folder: to be resolved */
+    GHashTable *pending; /* Watch: has something to say */
+    guint       n_failing;
+} FolderWork;
 
-/* Puts a watch into the folder of its path (borrowed until removed), or resolves its path anew. */
-void folders_add(Folders *t, Watch *w);
-void folders_resolve(Folders *t, Watch *w);
-void folders_remove(Folders *t, Watch *w);
+struct Folder {
+    FolderWork *work;
+    char       *path;
+    const char *name; /* in path */
+    Folder     *parent;
+    GHashTable *children; /* name -> Folder */
+    GHashTable *entries;  /* name -> GPtrArray of Watch */
+    guint       n_writes; /* entries with WATCH_WRITES */
 
-/* Other flags for a watch that is in the tree. */
-void folders_set_flags(Folders *t, Watch *w, WatchFlags flags);
+    gboolean    present;
+    guint64     dev, ino; /* while present */
+    InotifyUser inode;
+    int         errnum;  /* why it is not present, or not watched; else 0 */
+    gboolean    failing; /* should be watched, and cannot be */
+    guint       n_absent, n_hollow; /* entries, children */
+    gboolean    hollow;
+};
 
-/* Takes in one event (not an overflow). What it says of the paths is acted on by folders_settle. */
-void folders_event(Folders *t, const struct inotify_event *event);
+/* Joins its parent (NULL: it is "/"), and is stale. Free it when nothing is in it any more. */
+Folder *folder_new(FolderWork *work, Folder *parent, const char *path);
+void    folder_free(Folder *f);
 
-/* All paths may lead elsewhere: after a change of mounts, lost events, or to retry what failed. */
-void folders_refresh(Folders *t);
+/* Opens the path anew, watches what it leads to, and looks at the entries; goes on below where it
+ * leads elsewhere than before, or everywhere (`deep`). */
+void folder_resolve(Folder *f, gboolean deep);
 
-/* Resolves what events have put in doubt. Call it before taking watches. */
-void folders_settle(Folders *t);
+/* An O_PATH descriptor if the path still leads to the same inode; else -1, and it is stale. */
+int folder_reopen(Folder *f);
 
-/* A watch that has something to say: changes, or a state to be looked at. NULL: no more. */
-Watch *folders_take(Folders *t);
+/* Looks at one entry: is it there, has it other names? */
+void folder_look_at(Watch *w, int folder_fd);
+void folder_set_present(Watch *w, gboolean present);
 
-/* The state to show for a watch, with an errno or 0, and, where watches have run out, how many are
- * needed in all. */
-WatchState folders_state(Folders *t, Watch *w, int *ret_errnum, guint64 *ret_needed);
-
-/* Folders that should be watched and cannot be: their paths must be looked at from time to time. */
-guint folders_failing(Folders *t);
+/* After a change of what is in it. */
+void    folder_update(Folder *f);
+guint32 folder_wanted_mask(Folder *f);
 
 G_END_DECLS

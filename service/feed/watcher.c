@@ -24,7 +24,7 @@
 #include "base/path.h"
 #include "base/principal.h"
 #include "base/role.h"
-#include "feed/folder.h"
+#include "feed/folders.h"
 #include "feed/inotify.h"
 #include "feed/watch.h"
 
@@ -76,10 +76,20 @@ send_watch(Watcher *r, Watch *w)
 }
 
 static void
+retry(Watcher *r)
+{
+    (void) inotify_open();
+    folders_refresh(r->folders);
+    r->retry_at = 0;
+}
+
+static void
 settle_and_send(Watcher *r)
 {
     Watch *w;
 
+    if (r->retry_at != 0 && g_get_monotonic_time() >= r->retry_at)
+        retry(r);
     folders_settle(r->folders);
     if (r->overflow)
         watcher_send(r, MESSAGE_WATCHER_OVERFLOW, g_variant_new("()"));
@@ -109,14 +119,6 @@ read_events(Watcher *r, gsize max_bytes)
             folders_event(r->folders, event);
         }
     }
-}
-
-static void
-retry(Watcher *r)
-{
-    (void) inotify_open();
-    folders_refresh(r->folders);
-    r->retry_at = 0;
 }
 
 static void
@@ -161,7 +163,7 @@ serve_unwatch(Watcher *r, GVariant *body)
     folders_remove(r->folders, w);
     g_hash_table_remove(r->watches, &entry);
     if (folders_failing(r->folders) > 0)
-        retry(r); /* there may be room now */
+        r->retry_at = g_get_monotonic_time(); /* there may be room now */
 }
 
 static void
@@ -170,7 +172,6 @@ serve_drain(Watcher *r, GVariant *body)
     guint64 number;
 
     g_variant_get(body, "(t)", &number);
-    settle_and_send(r);
     read_events(r, inotify_waiting_bytes());
     settle_and_send(r);
     watcher_send(r, MESSAGE_WATCHER_DRAINED, g_variant_new("(t)", number));
@@ -244,8 +245,6 @@ turn(Watcher *r)
         folders_refresh(r->folders);
     if (p[CHANNEL].revents & (POLLIN | POLLHUP | POLLERR))
         serve_messages(r);
-    if (r->retry_at != 0 && g_get_monotonic_time() >= r->retry_at)
-        retry(r);
     settle_and_send(r);
 }
 

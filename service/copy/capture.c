@@ -474,8 +474,7 @@ run_once(Capture *c)
             memcpy(c->r->hash, c->q->hash, HASH_BYTES);
             return done(c, CAPTURE_UNCHANGED);
         }
-        /* A second store to a dirty page moves no time stamp: with a writer, equal means nothing.
-         */
+        /* A second store to a dirty page moves no time stamp: equal means nothing here. */
         if (!(flags & (CAPTURE_ALLOW_FUZZY | CAPTURE_PER_WRITE)))
             return unstable(c, probe);
     }

@@ -3,9 +3,9 @@
  * The tree has a node for every folder of an entry and for every folder above one. A node is
  * resolved by opening its path without following symbolic links; then its inode is watched:
  *
- *   a folder with entries         for what happens to names in it
- *   any but "/"                   for being moved or removed
- *   one with a *hollow* child     for names that come and go
+ *   every folder               for being moved or removed
+ *   one with entries           for what happens to the names in it
+ *   one with a *hollow* child  for names that come and go
  *
  * A node is hollow while it, one of its entries, or a node below it does not exist. Removal of a
  * folder that some process has as its working directory is announced to the folder above it alone;
@@ -126,7 +126,7 @@ folder_wanted_mask(Folder *f)
 {
     guint32 mask = 0;
 
-    if ((g_hash_table_size(f->children) > 0 || g_hash_table_size(f->entries) > 0))
+    if (g_hash_table_size(f->children) > 0 || g_hash_table_size(f->entries) > 0)
         mask |= MASK_SELF;
     if (g_hash_table_size(f->entries) > 0)
         mask |= FOLDER_MASK_NAMES | MASK_CONTENT;
@@ -142,11 +142,16 @@ static void
 apply_mask(Folder *f, int fd)
 {
     guint32 mask = folder_wanted_mask(f);
+    int old = f->inode.wd;
 
     if (mask == 0)
         inotify_leave(&f->inode);
     f->errnum = mask != 0 ? inotify_join(&f->inode, fd, f->path, mask) : 0;
     set_failing(f, f->errnum != 0);
+    if (old >= 0 && mask != 0 && f->inode.wd != old) { /* the inode's number was used again */
+        f->renewed = TRUE;
+        g_hash_table_add(f->work->stale, f);
+    }
 }
 
 static int
@@ -159,7 +164,6 @@ open_folder(Folder *f, struct stat *ret_stat)
     return fd_steal(&fd);
 }
 
-/* Opens f's path if it still leads to the inode that it is resolved to; else f is stale. */
 int
 folder_reopen(Folder *f)
 {
@@ -298,7 +302,8 @@ resolve_one(Folder *f)
         return was_present;
     }
 
-    gboolean moved = !was_present || st.st_dev != f->dev || st.st_ino != f->ino;
+    gboolean moved = !was_present || st.st_dev != f->dev || st.st_ino != f->ino || f->renewed;
+    f->renewed = FALSE;
     if (moved) {
         inotify_leave(&f->inode);
         each_entry(f, forget_entry);
@@ -332,4 +337,3 @@ folder_resolve(Folder *f, gboolean deep)
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *) &child))
         folder_resolve(child, deep);
 }
-

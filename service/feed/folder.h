@@ -31,6 +31,7 @@ struct Folder {
     gboolean    present;
     guint64     dev, ino; /* while present */
     InotifyUser inode;
+    gboolean    renewed; /* its watch was replaced: events may have been missed */
     int         errnum;  /* why it is not present, or not watched; else 0 */
     gboolean    failing; /* should be watched, and cannot be */
     guint       n_absent, n_hollow; /* entries, children */

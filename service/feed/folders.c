@@ -15,7 +15,7 @@
 #include "feed/folders.h"
 
 struct Folders {
-    Folder    *root;
+    Folder *root;
     FolderWork work;
 };
 
@@ -91,7 +91,7 @@ folders_resolve(Folders *t, Watch *w)
 
 /* Up from a folder, what has no use any more. */
 static void
-prune(Folders *t, Folder *f)
+prune(Folder *f)
 {
     while (f && f->parent && g_hash_table_size(f->entries) == 0 &&
            g_hash_table_size(f->children) == 0) {
@@ -123,11 +123,11 @@ folders_remove(Folders *t, Watch *w)
     else
         g_ptr_array_unref(same);
     w->folder = NULL;
-    prune(t, f);
+    prune(f);
 }
 
 void
-folders_set_flags(Folders *t, Watch *w, WatchFlags flags)
+folders_set_flags(Watch *w, WatchFlags flags)
 {
     if ((flags & WATCH_WRITES) != (w->flags & WATCH_WRITES))
         w->folder->n_writes += flags & WATCH_WRITES ? 1 : -1;
@@ -156,7 +156,8 @@ folder_event(Folders *t, Folder *f, const struct inotify_event *event)
     GPtrArray *same = g_hash_table_lookup(f->entries, event->name);
     for (guint i = 0; same && i < same->len; i++)
         note_change(t, same->pdata[i], event->mask);
-    Folder *child = event->mask & FOLDER_MASK_NAMES ? g_hash_table_lookup(f->children, event->name) : NULL;
+    Folder *child =
+        event->mask & FOLDER_MASK_NAMES ? g_hash_table_lookup(f->children, event->name) : NULL;
     if (child)
         g_hash_table_add(t->work.stale, child);
 }
@@ -196,12 +197,18 @@ look_again(Folders *t)
 {
     guint n;
     g_autofree gpointer *all = g_hash_table_get_keys_as_array(t->work.pending, &n);
+    g_auto(Fd) fd = -1;
+    Folder *opened = NULL; /* by fd: the next one is often in the same folder */
 
     for (guint i = 0; i < n; i++) {
         Watch *w = all[i];
         if (!(w->changes & ~(guint) CHANGE_WRITTEN) || !w->folder->present)
             continue;
-        g_auto(Fd) fd = folder_reopen(w->folder);
+        if (opened != w->folder) {
+            fd_clear(fd_steal(&fd));
+            opened = w->folder;
+            fd = folder_reopen(opened);
+        }
         if (fd < 0)
             continue;
         folder_look_at(w, fd);

@@ -22,7 +22,7 @@ void folders_resolve(Folders *t, Watch *w);
 void folders_remove(Folders *t, Watch *w);
 
 /* Other flags for a watch that is in the tree. */
-void folders_set_flags(Folders *t, Watch *w, WatchFlags flags);
+void folders_set_flags(Watch *w, WatchFlags flags);
 
 /* Takes in one event (not an overflow). What it says of the paths is acted on by folders_settle. */
 void folders_event(Folders *t, const struct inotify_event *event);

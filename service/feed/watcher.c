@@ -138,7 +138,7 @@ serve_watch(Watcher *r, GVariant *body)
     g_autofree char *path = path_join(folder, name);
     Watch *w = g_hash_table_lookup(r->watches, &entry);
     if (w && g_str_equal(w->path, path)) {
-        folders_set_flags(r->folders, w, flags);
+        folders_set_flags(w, flags);
         folders_resolve(r->folders, w);
         return;
     }

@@ -37,6 +37,7 @@ typedef struct Scene {
     int touches; /* how often the progress callback changes the file */
     goffset touch_offset;
     gboolean truncate;
+    const char *replacement; /* is renamed to the name instead */
 } Scene;
 
 static gboolean
@@ -79,6 +80,10 @@ scene_progress(G_GNUC_UNUSED guint64 bytes, gpointer data)
         return;
     s->touches--;
     let_the_clock_tick();
+    if (s->replacement) {
+        CU_ASSERT_EQUAL(rename(s->replacement, s->path), 0);
+        return;
+    }
     if (s->truncate) {
         CU_ASSERT_EQUAL(truncate(s->path, 10), 0);
         return;
@@ -487,6 +492,24 @@ a_file_that_grows_or_shrinks_is_never_half_a_backup(void)
 }
 
 static void
+a_file_replaced_during_the_read_is_read_anew(void)
+{
+    g_auto(Scene) s = {0};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_autofree char *data = pattern(3 * MIB), *replacement = unit_path("new");
+
+    scene_init(&s, "file");
+    unit_write(s.path, data, 3 * MIB);
+    data[0] ^= 1;
+    unit_write(replacement, data, 3 * MIB);
+    s.touches = 1;
+    s.replacement = replacement;
+    capture_run(&s.q, &r);
+    CU_ASSERT_EQUAL(r.quality, QUALITY_STABLE);
+    assert_content(&r, s.path);
+}
+
+static void
 a_file_written_without_end_becomes_a_fuzzy_capture_after_five_rounds(void)
 {
     g_auto(Scene) s = {0};
@@ -688,6 +711,7 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_shared_mapping_after_close_is_a_writer_too),
     UNIT_TEST(a_change_during_the_read_costs_a_second_one),
     UNIT_TEST(a_file_that_grows_or_shrinks_is_never_half_a_backup),
+    UNIT_TEST(a_file_replaced_during_the_read_is_read_anew),
     UNIT_TEST(a_file_written_without_end_becomes_a_fuzzy_capture_after_five_rounds),
     UNIT_TEST(large_content_goes_to_every_staged_file),
     UNIT_TEST(a_store_that_cannot_take_it_fails_the_capture),

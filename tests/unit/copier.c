@@ -1,5 +1,4 @@
-/* copier.c - tests of the role, as the parent sees it: this program re-executes itself as a copier
- */
+/* copier.c - tests of the role: this program re-executes itself as a copier */
 
 #include "config.h"
 

@@ -15,7 +15,7 @@
 #include "base/path.h"
 #include "tests/unit/unit.h"
 
-#define VERSION 1
+#define WIRE_VERSION 1
 
 /* A channel, and the bare socket of a peer that may send anything. */
 typedef struct Pair {
@@ -159,17 +159,17 @@ malformed_packets_end_the_channel_and_leak_nothing(void)
         const void *body;
         gsize n;
     } cases[] = {
-        {VERSION + 1, MESSAGE_COPIER_STAGE, 16, data, 16},
-        {VERSION, MESSAGE_NONE, 0, "", 0},
-        {VERSION, MESSAGE_COUNT, 16, data, 16},
-        {VERSION, 0xffff, 16, data, 16},
-        {VERSION, MESSAGE_COPIER_STAGE, 15, data, 16},
-        {VERSION, MESSAGE_COPIER_STAGE, 17, data, 16},
-        {VERSION, MESSAGE_COPIER_STAGE, 0xffffffff, data, 16},
-        {VERSION, MESSAGE_COPIER_STAGE, 8, data, 8},
-        {VERSION, MESSAGE_COPIER_STAGE, 0, "", 0},
-        {VERSION, MESSAGE_DAEMON_STAGED, 9, wild_bool, 9},
-        {VERSION, MESSAGE_DAEMON_WATCH, 16,
+        {WIRE_VERSION + 1, MESSAGE_COPIER_STAGE, 16, data, 16},
+        {WIRE_VERSION, MESSAGE_NONE, 0, "", 0},
+        {WIRE_VERSION, MESSAGE_COUNT, 16, data, 16},
+        {WIRE_VERSION, 0xffff, 16, data, 16},
+        {WIRE_VERSION, MESSAGE_COPIER_STAGE, 15, data, 16},
+        {WIRE_VERSION, MESSAGE_COPIER_STAGE, 17, data, 16},
+        {WIRE_VERSION, MESSAGE_COPIER_STAGE, 0xffffffff, data, 16},
+        {WIRE_VERSION, MESSAGE_COPIER_STAGE, 8, data, 8},
+        {WIRE_VERSION, MESSAGE_COPIER_STAGE, 0, "", 0},
+        {WIRE_VERSION, MESSAGE_DAEMON_STAGED, 9, wild_bool, 9},
+        {WIRE_VERSION, MESSAGE_DAEMON_WATCH, 16,
          "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 16},
     };
     guint before = count_fds();
@@ -209,9 +209,9 @@ too_many_bytes_or_descriptors_end_the_channel(void)
         g_auto(Pair) p = {.peer = -1};
         pair_init(&p);
         g_autoptr(GByteArray) raw =
-            i ? packet(VERSION, MESSAGE_COPIER_STAGE, MESSAGE_MAX_BYTES + 100, huge,
+            i ? packet(WIRE_VERSION, MESSAGE_COPIER_STAGE, MESSAGE_MAX_BYTES + 100, huge,
                        MESSAGE_MAX_BYTES + 100)
-              : packet(VERSION, MESSAGE_COPIER_STAGE, 16, g_variant_get_data(body), 16);
+              : packet(WIRE_VERSION, MESSAGE_COPIER_STAGE, 16, g_variant_get_data(body), 16);
         send_raw(p.peer, raw->data, raw->len, fds, G_N_ELEMENTS(fds));
         CU_ASSERT_PTR_NULL(channel_receive(p.channel, &error));
         CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_FATAL));

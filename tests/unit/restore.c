@@ -126,7 +126,7 @@ count_files(void)
 static void
 a_deleted_file_comes_back(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     g_auto(RestoreResult) r = {0};
     g_autoptr(GError) error = NULL;
 
@@ -142,7 +142,7 @@ a_deleted_file_comes_back(void)
 static void
 what_was_there_is_kept_beside_it(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     g_auto(RestoreResult) r = {0};
     g_autoptr(GError) error = NULL;
 
@@ -162,7 +162,7 @@ a_damaged_backup_replaces_nothing(void)
     static const RestoreFlags flags[] = {0, RESTORE_IN_PLACE, RESTORE_FORCE};
 
     for (gsize i = 0; i < G_N_ELEMENTS(flags); i++) {
-        g_auto(Scene) s = {0};
+        g_auto(Scene) s = {.source = -1, .folder = -1};
         g_auto(RestoreResult) r = {0};
         g_autoptr(GError) error = NULL;
         scene_init(&s);
@@ -181,7 +181,7 @@ a_damaged_backup_replaces_nothing(void)
 static void
 a_backup_cut_short_or_with_other_sums_replaces_nothing(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     g_auto(RestoreResult) r = {0};
     g_autoptr(GError) error = NULL;
     g_autofree char *backup = unit_path("backup");
@@ -199,8 +199,7 @@ a_backup_cut_short_or_with_other_sums_replaces_nothing(void)
     assert_holds(s.path, "old");
 }
 
-/* The staged file, before it has a name, is found and spoiled: a disk that stores something else.
- */
+/* The staged file, before it has a name, is spoiled: a disk that stores something else. */
 static void
 spoil_staged_file(void)
 {
@@ -222,7 +221,7 @@ spoil_staged_file(void)
 static void
 what_does_not_read_back_is_not_swapped_in(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     g_auto(RestoreResult) r = {0};
     g_autoptr(GError) error = NULL;
 
@@ -270,7 +269,7 @@ a_file_open_for_writing_is_busy_unless_forced(void)
     static const RestoreFlags flags[] = {0, RESTORE_IN_PLACE};
 
     for (gsize i = 0; i < G_N_ELEMENTS(flags); i++) {
-        g_auto(Scene) s = {0};
+        g_auto(Scene) s = {.source = -1, .folder = -1};
         g_auto(RestoreResult) r = {0}, forced = {0};
         g_autoptr(GError) error = NULL;
         scene_init(&s);
@@ -310,7 +309,7 @@ latecomer_opens(void)
 static void
 a_writer_that_comes_before_the_swap_is_noticed(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     g_auto(RestoreResult) r = {0};
     g_autoptr(GError) error = NULL;
 
@@ -327,7 +326,7 @@ a_writer_that_comes_before_the_swap_is_noticed(void)
 static void
 in_place_keeps_the_inode_and_writes_only_what_differs(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     g_auto(RestoreResult) r = {0};
     g_autoptr(GError) error = NULL;
     struct stat before, after;
@@ -356,7 +355,7 @@ in_place_keeps_the_inode_and_writes_only_what_differs(void)
 static void
 a_reader_makes_a_restore_in_place_busy(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     g_auto(RestoreResult) r = {0};
     g_autoptr(GError) error = NULL;
 
@@ -384,7 +383,7 @@ latecomer_wants_in(void)
 static void
 in_place_gives_up_at_the_next_block_when_somebody_wants_in(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     g_auto(RestoreResult) r = {0};
     g_autoptr(GError) error = NULL;
 
@@ -411,7 +410,7 @@ in_place_gives_up_at_the_next_block_when_somebody_wants_in(void)
 static void
 a_dry_run_counts_and_writes_nothing(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     g_auto(RestoreResult) r = {0};
     g_autoptr(GError) error = NULL;
 
@@ -432,7 +431,7 @@ a_dry_run_counts_and_writes_nothing(void)
 static void
 a_descriptor_takes_the_content_and_keeps_its_own_mode(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     g_auto(RestoreResult) r = {0};
     g_autoptr(GError) error = NULL;
     g_autofree char *other = unit_path("other");
@@ -463,7 +462,7 @@ a_descriptor_takes_the_content_and_keeps_its_own_mode(void)
 static void
 what_is_no_regular_file_is_left_alone(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     struct stat st;
 
     scene_init(&s);
@@ -486,7 +485,7 @@ what_is_no_regular_file_is_left_alone(void)
 static void
 holes_come_back_as_holes(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     g_auto(RestoreResult) r = {0};
     g_autoptr(GError) error = NULL;
     g_autoptr(Sums) sums = sums_new(0);
@@ -513,7 +512,7 @@ holes_come_back_as_holes(void)
 static void
 a_user_does_not_swap_out_what_could_not_be_kept(void)
 {
-    g_auto(Scene) s = {0};
+    g_auto(Scene) s = {.source = -1, .folder = -1};
     int status;
 
     if (geteuid() != 0) {

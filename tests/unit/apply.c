@@ -1,0 +1,366 @@
+/* Apply: pending transactions become mirrors and points, whatever interrupts. */
+
+#include "config.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "store/mirror.h"
+#include "store/reader.h"
+#include "tests/unit/storekit.h"
+#include "tests/unit/unit.h"
+
+#define APPEND(k, path, text, cause, quality)                                                      \
+    kit_append(k, path, text, strlen(text), cause, quality)
+
+static guint
+count_points(Kit *k, const char *path)
+{
+    g_autoptr(FileView) v = store_view(&k->store, path, NULL);
+
+    return v->points->len;
+}
+
+static StoredState
+state_of(Kit *k, const char *path)
+{
+    g_autoptr(FileView) v = store_view(&k->store, path, NULL);
+
+    return v->state;
+}
+
+static guint
+count_files(const char *store, const char *folder)
+{
+    g_autofree char *path = g_build_filename(store, folder, NULL);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    guint n = 0;
+
+    while (g_dir_read_name(dir))
+        n++;
+    return n;
+}
+
+static void
+of_several_contents_the_newest_is_the_mirror(void)
+{
+    g_autofree char *store = unit_path("store");
+    Kit k;
+
+    kit_open(&k, store);
+    (void) APPEND(&k, "/f", "one", CAUSE_FIRST, QUALITY_STABLE);
+    (void) APPEND(&k, "/f", "two", CAUSE_CLOSE, QUALITY_STABLE);
+    (void) APPEND(&k, "/f", "three", CAUSE_CLOSE, QUALITY_STABLE);
+    kit_expect(&k, "/f", 0, "three"); /* from the journal */
+    kit_apply_all(&k);
+    kit_expect(&k, "/f", 0, "three");
+    CU_ASSERT_EQUAL(count_points(&k, "/f"), 0);
+    CU_ASSERT_EQUAL(count_files(store, "history"), 0);
+    CU_ASSERT_EQUAL(count_files(store, "staged"), 0);
+    kit_close(&k);
+}
+
+static void
+a_file_deleted_and_made_again_keeps_its_deleted_content(void)
+{
+    g_autofree char *store = unit_path("store");
+    Kit k;
+
+    for (guint applied = 0; applied < 2; applied++) { /* with and without a mirror in between */
+        g_autofree char *path = g_strdup_printf("/f%u", applied);
+        kit_open(&k, store);
+        guint64 one = APPEND(&k, path, "one", CAUSE_FIRST, QUALITY_STABLE);
+        if (applied)
+            kit_apply_all(&k);
+        (void) kit_append_kind(&k, path, APPEND_DELETE);
+        CU_ASSERT_EQUAL(state_of(&k, path), STORED_DELETED);
+        if (applied)
+            kit_apply_all(&k);
+        kit_expect(&k, path, 0, "one"); /* the last content stays */
+        (void) APPEND(&k, path, "two", CAUSE_CLOSE, QUALITY_STABLE);
+        kit_apply_all(&k);
+        CU_ASSERT_EQUAL(state_of(&k, path), STORED_CURRENT);
+        kit_expect(&k, path, 0, "two");
+        kit_expect(&k, path, one, "one");
+        g_autoptr(FileView) v = store_view(&k.store, path, NULL);
+        CU_ASSERT_EQUAL(view_point(v, one)->cause, CAUSE_DELETED);
+        kit_close(&k);
+    }
+}
+
+static void
+what_a_restore_replaced_is_a_point_and_not_the_mirror(void)
+{
+    g_autofree char *store = unit_path("store");
+    Kit k;
+
+    kit_open(&k, store);
+    (void) APPEND(&k, "/f", "good", CAUSE_FIRST, QUALITY_STABLE);
+    guint64 mine = APPEND(&k, "/f", "mine", CAUSE_BEFORE_RESTORE, QUALITY_STABLE);
+    kit_expect(&k, "/f", 0, "good");
+    kit_apply_all(&k);
+    kit_expect(&k, "/f", 0, "good");
+    kit_expect(&k, "/f", mine, "mine");
+    guint64 again = kit_append_staged(&k, "/f", "staged mine", 11, CAUSE_BEFORE_RESTORE);
+    kit_apply_all(&k);
+    kit_expect(&k, "/f", 0, "good");
+    kit_expect(&k, "/f", again, "staged mine");
+    kit_expect(&k, "/f", mine, "mine");
+    kit_close(&k);
+}
+
+static void
+a_fuzzy_content_does_not_cost_the_stable_one(void)
+{
+    g_autofree char *store = unit_path("store");
+    Kit k;
+
+    for (guint applied = 0; applied < 2; applied++) {
+        g_autofree char *path = g_strdup_printf("/f%u", applied);
+        kit_open(&k, store);
+        guint64 stable = APPEND(&k, path, "stable", CAUSE_FIRST, QUALITY_STABLE);
+        if (applied)
+            kit_apply_all(&k);
+        (void) APPEND(&k, path, "fuzzy 1", CAUSE_CLOSE, QUALITY_FUZZY);
+        (void) APPEND(&k, path, "fuzzy 2", CAUSE_CLOSE, QUALITY_FUZZY);
+        kit_apply_all(&k);
+        kit_expect(&k, path, 0, "fuzzy 2");
+        kit_expect(&k, path, stable, "stable");
+        g_autoptr(FileView) v = store_view(&k.store, path, NULL);
+        CU_ASSERT_EQUAL(view_stable_point(v), stable);
+        (void) APPEND(&k, path, "stable again", CAUSE_CLOSE, QUALITY_STABLE);
+        kit_apply_all(&k);
+        CU_ASSERT_EQUAL(count_points(&k, path), 0); /* not needed any more */
+        kit_close(&k);
+    }
+    CU_ASSERT_EQUAL(count_files(store, "history"), 0);
+}
+
+static void
+staged_contents_are_moved_and_superseded_ones_removed(void)
+{
+    g_autofree char *store = unit_path("store");
+    Kit k;
+
+    kit_open(&k, store);
+    (void) kit_append_staged(&k, "/f", "first", 5, CAUSE_FIRST);
+    (void) kit_append_staged(&k, "/f", "second", 6, CAUSE_CLOSE);
+    kit_expect(&k, "/f", 0, "second");
+    kit_apply_all(&k);
+    kit_expect(&k, "/f", 0, "second");
+    CU_ASSERT_EQUAL(count_files(store, "staged"), 0);
+    kit_close(&k);
+}
+
+static void
+attributes_alone_change_the_mirror_and_not_its_content(void)
+{
+    g_autofree char *store = unit_path("store");
+    g_autoptr(GError) error = NULL;
+    struct stat st;
+    Kit k;
+
+    kit_open(&k, store);
+    (void) APPEND(&k, "/f", "content", CAUSE_FIRST, QUALITY_STABLE);
+    kit_apply_all(&k);
+    g_auto(Capture) c = kit_capture("/f", "", 7, CAUSE_CLOSE, QUALITY_STABLE);
+    g_autoptr(FileView) v = store_view(&k.store, "/f", &error);
+    c.kind = APPEND_ATTRIBUTES;
+    c.file = v->id;
+    c.stat.mode = S_IFREG | 0604;
+    Transaction *t = journal_write(k.store.journal, &c, NULL, NULL, &error);
+    UNIT_NO_ERROR(error);
+    CU_ASSERT_TRUE(journal_sync(k.store.journal, &error));
+    pending_add(k.store.pending, t);
+    kit_apply_all(&k);
+    g_autofree char *mirror = mirror_path(v->id, "/f");
+    CU_ASSERT_EQUAL(fstatat(k.store.layout->root, mirror, &st, 0), 0);
+    CU_ASSERT_EQUAL(st.st_mode & 07777, 0604);
+    kit_expect(&k, "/f", 0, "content");
+    kit_close(&k);
+}
+
+/* A history with everything in it: a mirror that must be kept, points, staged contents, a pinned
+ * one. What it must come to is in check_scene. */
+typedef struct Scene {
+    guint64 deleted, mine, big_mine, stable;
+} Scene;
+
+static void
+make_scene(Kit *k, Scene *s)
+{
+    s->deleted = APPEND(k, "/kept", "the old one", CAUSE_FIRST, QUALITY_STABLE);
+    s->stable = APPEND(k, "/fuzzy", "stable", CAUSE_FIRST, QUALITY_STABLE);
+    (void) APPEND(k, "/attributes", "same", CAUSE_FIRST, QUALITY_STABLE);
+    kit_apply_all(k);
+    (void) kit_append_kind(k, "/kept", APPEND_DELETE);
+    (void) APPEND(k, "/kept", "the new one", CAUSE_CLOSE, QUALITY_STABLE);
+    s->mine = APPEND(k, "/kept", "mine", CAUSE_BEFORE_RESTORE, QUALITY_STABLE);
+    s->big_mine = kit_append_staged(k, "/kept", "big mine", 8, CAUSE_BEFORE_RESTORE);
+    (void) APPEND(k, "/fuzzy", "fuzzy", CAUSE_CLOSE, QUALITY_FUZZY);
+    (void) kit_append_staged(k, "/big", "superseded", 10, CAUSE_FIRST);
+    (void) kit_append_staged(k, "/big", "big content", 11, CAUSE_CLOSE);
+    (void) kit_append_kind(k, "/attributes", APPEND_ATTRIBUTES);
+    (void) APPEND(k, "/gone", "last words", CAUSE_FIRST, QUALITY_STABLE);
+    (void) kit_append_kind(k, "/gone", APPEND_DELETE);
+}
+
+static void
+check_scene(Kit *k, const Scene *s)
+{
+    kit_expect(k, "/kept", 0, "the new one");
+    kit_expect(k, "/kept", s->deleted, "the old one");
+    kit_expect(k, "/kept", s->mine, "mine");
+    kit_expect(k, "/kept", s->big_mine, "big mine");
+    CU_ASSERT_EQUAL(count_points(k, "/kept"), 3);
+    kit_expect(k, "/fuzzy", 0, "fuzzy");
+    kit_expect(k, "/fuzzy", s->stable, "stable");
+    kit_expect(k, "/big", 0, "big content");
+    kit_expect(k, "/attributes", 0, "same");
+    kit_expect(k, "/gone", 0, "last words");
+    CU_ASSERT_EQUAL(state_of(k, "/gone"), STORED_DELETED);
+}
+
+static void
+apply_killed_at_any_step_converges(void)
+{
+    static const char *const points[] = {
+        "apply-begin", "apply-folder",  "apply-point-built", "apply-point",     "apply-kept",
+        "apply-built", "apply-renamed", "apply-attributes",  "apply-committed", "apply-cleaned"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(points) * 3; i++) {
+        g_autofree char *name = g_strdup_printf("store%u", i);
+        g_autofree char *store = unit_path(name);
+        /* The first, second and third time that apply comes there; each time once more after it. */
+        g_autofree char *crash =
+            g_strdup_printf("%s:%u", points[i % G_N_ELEMENTS(points)], i / (guint) G_N_ELEMENTS(points) + 1);
+        gboolean crashed = TRUE;
+        Scene scene;
+        Kit k;
+
+        kit_open(&k, store);
+        make_scene(&k, &scene);
+        kit_close(&k);
+        for (guint round = 0; round < 20 && crashed; round++) {
+            pid_t pid = fork();
+            if (pid == 0) {
+                setenv("FILEDUP_CRASH", crash, 1);
+                kit_open(&k, store);
+                kit_apply_all(&k);
+                _exit(0);
+            }
+            int status;
+            CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+            crashed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+            CU_ASSERT_TRUE(crashed || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+            if (round == 0 && i < G_N_ELEMENTS(points))
+                CU_ASSERT_TRUE(crashed); /* the point is there at all */
+            /* Whatever it was stopped in, everything can be read. */
+            g_autoptr(GError) error = NULL;
+            g_autoptr(StoreReader) r = store_reader_open(store, &error);
+            UNIT_NO_ERROR(error);
+            g_auto(StoredContent) content = {.fd = -1};
+            CU_ASSERT_TRUE(store_reader_content(r, "/kept", scene.deleted, &content, &error));
+            UNIT_NO_ERROR(error);
+            char text[12] = "";
+            CU_ASSERT_TRUE(fd_pread_full(content.fd, text, 11, 0));
+            CU_ASSERT_STRING_EQUAL(text, "the old one");
+        }
+        kit_open(&k, store);
+        CU_ASSERT_FALSE(k.report.damage);
+        check_scene(&k, &scene);
+        kit_apply_all(&k);
+        check_scene(&k, &scene);
+        kit_close(&k);
+    }
+}
+
+/* The catalog's files, before and after. */
+static void
+copy_catalog(const char *store, const char *to, gboolean back)
+{
+    static const char *const names[] = {"catalog.db", "catalog.db-wal"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *a = g_build_filename(store, names[i], NULL);
+        g_autofree char *b = g_build_filename(to, names[i], NULL);
+        const char *from = back ? b : a, *into = back ? a : b;
+        (void) unlink(into);
+        if (access(from, F_OK) == 0) {
+            g_autoptr(GBytes) data = unit_read(from);
+            unit_write(into, g_bytes_get_data(data, NULL), (gssize) g_bytes_get_size(data));
+        }
+    }
+}
+
+static void
+applying_what_is_applied_changes_nothing(void)
+{
+    g_autofree char *store = unit_path("store");
+    g_autofree char *saved = unit_path("saved");
+    guint64 deleted, mine;
+    Kit k;
+
+    CU_ASSERT_EQUAL(mkdir(saved, 0700), 0);
+    kit_open(&k, store);
+    deleted = APPEND(&k, "/f", "old", CAUSE_FIRST, QUALITY_STABLE);
+    kit_apply_all(&k);
+    (void) kit_append_kind(&k, "/f", APPEND_DELETE);
+    (void) APPEND(&k, "/f", "new", CAUSE_CLOSE, QUALITY_STABLE);
+    mine = APPEND(&k, "/f", "mine", CAUSE_BEFORE_RESTORE, QUALITY_STABLE);
+    kit_close(&k);
+    kit_open(&k, store);
+    copy_catalog(store, saved, FALSE);
+    for (guint round = 0; round < 3; round++) {
+        kit_apply_all(&k);
+        kit_expect(&k, "/f", 0, "new");
+        kit_expect(&k, "/f", deleted, "old");
+        kit_expect(&k, "/f", mine, "mine");
+        kit_close(&k);
+        copy_catalog(store, saved, TRUE); /* as if its last transaction had not reached the disk */
+        kit_open(&k, store);
+        CU_ASSERT_EQUAL(pending_count(k.store.pending), 3);
+    }
+    kit_close(&k);
+}
+
+static void
+files_applied_out_of_order_are_not_applied_twice(void)
+{
+    g_autofree char *store = unit_path("store");
+    g_autoptr(GError) error = NULL;
+    Kit k;
+
+    kit_open(&k, store);
+    (void) APPEND(&k, "/a", "a", CAUSE_FIRST, QUALITY_STABLE);
+    (void) kit_append_staged(&k, "/b", "b staged", 8, CAUSE_FIRST);
+    CU_ASSERT_TRUE(apply_file(&k.store, "/b", &error));
+    UNIT_NO_ERROR(error);
+    kit_close(&k);
+    kit_open(&k, store); /* `applied` could not move past /a: /b is pending once more */
+    CU_ASSERT_EQUAL(pending_count(k.store.pending), 2);
+    kit_apply_all(&k);
+    kit_expect(&k, "/a", 0, "a");
+    kit_expect(&k, "/b", 0, "b staged");
+    kit_close(&k);
+    kit_open(&k, store);
+    CU_ASSERT_EQUAL(pending_count(k.store.pending), 0);
+    kit_close(&k);
+}
+
+static const UnitTest tests[] = {
+    UNIT_TEST(of_several_contents_the_newest_is_the_mirror),
+    UNIT_TEST(a_file_deleted_and_made_again_keeps_its_deleted_content),
+    UNIT_TEST(what_a_restore_replaced_is_a_point_and_not_the_mirror),
+    UNIT_TEST(a_fuzzy_content_does_not_cost_the_stable_one),
+    UNIT_TEST(staged_contents_are_moved_and_superseded_ones_removed),
+    UNIT_TEST(attributes_alone_change_the_mirror_and_not_its_content),
+    UNIT_TEST(apply_killed_at_any_step_converges),
+    UNIT_TEST(applying_what_is_applied_changes_nothing),
+    UNIT_TEST(files_applied_out_of_order_are_not_applied_twice),
+};
+UNIT_MAIN("apply", tests)

@@ -181,20 +181,47 @@ client_manager(Client *c)
     return c->manager;
 }
 
+/* TRUE: this path is the row's, whatever the call came to; FALSE: there is none of this name. */
+static gboolean
+call_path(Client *c, const char *path, ClientCall call, gpointer data, gboolean *ret_done,
+          GError **error)
+{
+    g_autoptr(GError) failed = NULL;
+
+    *ret_done = call(c->manager, path, data, &failed);
+    gboolean known =
+        *ret_done || !g_error_matches(failed, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY);
+    if (failed)
+        g_propagate_error(error, g_steal_pointer(&failed));
+    return known;
+}
+
 gboolean
 client_call(Client *c, const char *operand, ClientCall call, gpointer data, char **ret_path,
             GError **error)
 {
     g_autoptr(GError) first = NULL;
+    gboolean done = FALSE;
 
     *ret_path = NULL;
+    /* As it stands, before anything looks at the file: its disk may hang. */
+    g_autofree char *lexical = operand_lexical(operand);
+    if (g_str_equal(operand, lexical)) {
+        if (call_path(c, operand, call, data, &done, &first)) {
+            *ret_path = g_strdup(operand);
+            if (first)
+                g_propagate_error(error, g_steal_pointer(&first));
+            return done;
+        }
+    }
     g_auto(GStrv) candidates = operand_candidates(operand, error);
     if (!candidates)
         return FALSE;
     for (char **path = candidates; *path; path++) {
         g_autoptr(GError) failed = NULL;
-        gboolean done = call(c->manager, *path, data, &failed);
-        if (done || !g_error_matches(failed, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY)) {
+        if (first && g_str_equal(*path, operand))
+            continue; /* asked already */
+        if (call_path(c, *path, call, data, &done, &failed)) {
             *ret_path = g_strdup(*path);
             if (failed)
                 g_propagate_error(error, g_steal_pointer(&failed));

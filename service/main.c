@@ -2,14 +2,27 @@
 
 #include "config.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "base/role.h"
 #include "daemon/daemon.h"
+
+/* Or the next file opened would be taken for stderr, and a message written into it. */
+static void
+fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            _exit(1);
+}
 
 int
 main(int argc, char **argv)
 {
     RoleArgs args;
 
+    fill_standard_descriptors();
     if (!role_parse(argc, argv, &args))
         return daemon_main(argc, argv);
 

@@ -18,4 +18,6 @@ check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 endif
 
+include tests/tools/local.mk
+
 EXTRA_DIST += tests/run tests/lib.sh tests/daemon tests/fault tests/hostile tests/scenario

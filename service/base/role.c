@@ -68,7 +68,8 @@ role_spawn(const RoleArgs *args, pid_t *ret_pid, Channel **ret_channel, GError *
     if (!g_spawn_async_with_pipes_and_fds(
             "/", (const char *const *) full->pdata, NULL,
             G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_FILE_AND_ARGV_ZERO | G_SPAWN_CLOEXEC_PIPES, NULL,
-            NULL, -1, -1, STDERR_FILENO, &theirs, &target, 1, &pid, NULL, NULL, NULL, &local))
+            NULL, -1, -1, -1 /* inherited; if named, it would be closed on exec */, &theirs,
+            &target, 1, &pid, NULL, NULL, NULL, &local))
         return throw_error(error, FILEDUP_ERROR_AGAIN, "starting the %s: %s", names[args->kind],
                            local->message);
     *ret_pid = pid;

@@ -17,6 +17,10 @@
  *  (2) Step 3 is durable before 5: at no instant is a kept content without a name.
  *  (3) `applied` is the sequence before the oldest transaction that is still pending.
  *
+ *  (4) A content that turns out not to be what was captured never becomes a mirror. Its transactions
+ *      are given up (apply_abandon), what the mirror has stays, and the keeper ends: the next
+ *      opening reports damage, and the file's row fits no original any more, so it is captured anew.
+ *
  * CRASH POINTS  apply-begin, apply-folder, apply-point-built, apply-point, apply-kept, apply-built,
  *            apply-renamed, apply-attributes, apply-committed, apply-cleaned
  */
@@ -24,6 +28,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/crash.h"
@@ -145,6 +150,25 @@ apply_steps(Store *s, FileView *v, GError **error)
     return TRUE;
 }
 
+/* Invariant 4. */
+static gboolean
+apply_abandon(Store *s, const char *path, const GPtrArray *transactions, GError **error)
+{
+    const Transaction *newest = transactions->pdata[transactions->len - 1];
+    g_autoptr(FileView) v = catalog_load(s->catalog, path, error);
+
+    if (!v)
+        return FALSE;
+    v->id = newest->capture.file;
+    v->principal = newest->capture.principal;
+    v->newest_seq = newest->seq;
+    if (v->current) {
+        v->current->stat = (FileStat){0};
+        memset(v->current->hash, 0, HASH_BYTES);
+    }
+    return catalog_save(s->catalog, v, 0, error) && catalog_set_lost(s->catalog, error);
+}
+
 gboolean
 apply_file(Store *s, const char *path, GError **error)
 {
@@ -158,7 +182,13 @@ apply_file(Store *s, const char *path, GError **error)
     g_autoptr(FileView) v = store_view(s, path, error);
     const Transaction *newest = transactions->pdata[transactions->len - 1];
     gboolean done = v && newest->seq <= v->applied; /* by a run before, out of order */
-    if (!v || (!done && !apply_steps(s, v, error)) || !catalog_save(s->catalog, v, applied, error))
+    if (v && !done && !apply_steps(s, v, error)) {
+        g_autoptr(GError) local = NULL;
+        if (view_lost(v) && !apply_abandon(s, path, transactions, &local))
+            g_warning("applying '%s': giving it up: %s", text, local->message);
+        return throw_prefixed(error, "applying '%s'", text);
+    }
+    if (!v || !catalog_save(s->catalog, v, applied, error))
         return throw_prefixed(error, "applying '%s'", text);
     crash_point("apply-committed");
     clean_up(s, v, transactions);

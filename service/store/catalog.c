@@ -9,7 +9,7 @@
  *          brought the mirror's content (0: there is no mirror); state is StoredState
  *   sums   XXH3-64 of the mirror's blocks, 8192 of them (128 MiB of content) a row
  *   point  a whole content in history/; id is the sequence that brought it
- *   state  one row
+ *   state  one row; clean is 1 after an orderly end, -1 after a content had to be given up, else 0
  *
  * INVARIANTS
  *  (1) It is never on the way to an acknowledgement: rows are written by apply alone.
@@ -239,7 +239,8 @@ catalog_state(Catalog *c, CatalogState *ret_state, GError **error)
     *ret_state = (CatalogState){
         .applied = column_u64(s, 0),
         .incarnation = (guint32) column_u64(s, 1),
-        .clean = sqlite3_column_int(s, 2) != 0,
+        .clean = sqlite3_column_int(s, 2) > 0,
+        .lost = sqlite3_column_int(s, 2) < 0,
         .last_seq = MAX(column_u64(s, 0), column_u64(s, 3)),
         .last_file = column_u64(s, 4),
         .last_time_usec = MAX((gint64) column_u64(s, 5), (gint64) column_u64(s, 6)),
@@ -262,6 +263,12 @@ gboolean
 catalog_set_open(Catalog *c, guint32 incarnation, GError **error)
 {
     return set_state(c, "UPDATE state SET incarnation = ?, clean = 0", incarnation, error);
+}
+
+gboolean
+catalog_set_lost(Catalog *c, GError **error)
+{
+    return run(c, "UPDATE state SET clean = -1", error);
 }
 
 gboolean

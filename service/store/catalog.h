@@ -20,6 +20,7 @@ typedef struct CatalogState {
     gint64   last_time_usec;
     guint32  incarnation;
     gboolean clean; /* stopped in order, with nothing pending */
+    gboolean lost;  /* a content had to be given up (catalog_set_lost) */
 } CatalogState;
 
 /* The keeper's: `create` makes the tables in a new file; without it the file must be there. */
@@ -33,6 +34,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Catalog, catalog_close)
 gboolean catalog_state(Catalog *c, CatalogState *ret_state, GError **error);
 gboolean catalog_set_open(Catalog *c, guint32 incarnation, GError **error); /* clean = 0 */
 gboolean catalog_set_clean(Catalog *c, guint64 applied, GError **error);
+
+/* For the next opening to say that there was damage; catalog_set_open clears it. */
+gboolean catalog_set_lost(Catalog *c, GError **error);
 
 /* What the rows say of a path; view->id is 0 if they do not know it. */
 FileView *catalog_load(Catalog *c, const char *path, GError **error);

@@ -251,6 +251,8 @@ check_known(Keeper *k, const Capture *c, GError **error)
     if (c->kind == APPEND_ATTRIBUTES && memcmp(c->hash, none, HASH_BYTES) != 0 &&
         memcmp(c->hash, v->current->hash, HASH_BYTES) != 0)
         return throw_error(error, FILEDUP_ERROR_REFUSED, "attributes of another content");
+    if (c->kind == APPEND_ATTRIBUTES && c->stat.size_bytes != v->current->size_bytes)
+        return throw_error(error, FILEDUP_ERROR_REFUSED, "attributes of a content of another size");
     return TRUE;
 }
 

@@ -492,6 +492,11 @@ journal_open(int journal_fd, const JournalOptions *o, Pending *pending, JournalR
                               .note = g_steal_pointer(&scan->note)};
     /* Said again after a crash: nobody may have heard it, or have done something about it. */
     report->damage |= scan->was_damaged && !o->clean;
+    if (o->lost) {
+        report->damage = TRUE;
+        if (!report->note)
+            report->note = g_strdup("a content in the journal or in staged/ could not be read back");
+    }
     if (o->incarnation > scan->incarnation) { /* the catalog learns of one after the switch to it */
         report->damage = TRUE;
         g_free(report->note);

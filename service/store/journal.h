@@ -22,6 +22,7 @@ typedef struct JournalOptions {
     gint64      last_time_usec;
     guint32     incarnation;
     gboolean    clean; /* stopped in order the last time */
+    gboolean    lost;  /* a content was given up: report damage */
 } JournalOptions;
 
 typedef struct JournalReport {

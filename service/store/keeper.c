@@ -295,6 +295,7 @@ open_journal(Keeper *k, const CatalogState *state, JournalReport *report, GError
         .last_time_usec = state->last_time_usec,
         .incarnation = state->incarnation,
         .clean = state->clean,
+        .lost = state->lost,
     };
     k->store.journal =
         journal_open(k->store.layout->journal, &options, k->store.pending, report, error);

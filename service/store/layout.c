@@ -189,7 +189,7 @@ is_dying(pid_t pid, pid_t *ret_parent)
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     for (char **line = lines; *line; line++) {
         if (g_str_has_prefix(*line, "State:"))
-            dying |= strpbrk(*line + 6, "ZX") != NULL && !strstr(*line, "sleeping");
+            dying |= strpbrk(*line + 6, "ZX") != NULL; /* zombie, dead */
         if (g_str_has_prefix(*line, "SigPnd:") || g_str_has_prefix(*line, "ShdPnd:"))
             dying |= (g_ascii_strtoull(*line + 7, NULL, 16) & (1u << (9 - 1))) != 0;
         if (g_str_has_prefix(*line, "PPid:") && ret_parent)

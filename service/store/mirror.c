@@ -118,12 +118,13 @@ set_attributes(int fd, const Point *p)
 }
 
 static gboolean
-check_hash(const Point *p, const char *what, GError **error)
+check_hash(Point *p, const char *what, GError **error)
 {
     guint8 hash[HASH_BYTES];
 
     sums_hash(p->sums, p->size_bytes, hash);
-    if (memcmp(hash, p->hash, HASH_BYTES) != 0)
+    p->lost = memcmp(hash, p->hash, HASH_BYTES) != 0;
+    if (p->lost)
         return throw_error(error, FILEDUP_ERROR_DAMAGED, "%s is not what was captured", what);
     return TRUE;
 }
@@ -138,7 +139,7 @@ build_copy(const Layout *l, Point *p, char **ret_name, GError **error)
     g_auto(Fd) fd = openat(l->staged, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return throw_errno(error, "creating a copy");
-    if (!transaction_write_content(p->source, fd, error))
+    if (!transaction_write_content(p->source, fd, &p->lost, error))
         return FALSE;
     if (!p->sums && !(p->sums = point_sums_read(fd, p->size_bytes, error)))
         return FALSE;
@@ -154,11 +155,12 @@ build_copy(const Layout *l, Point *p, char **ret_name, GError **error)
 /* The staged file is not in staged/: it must have been moved to its place. In a copied store inodes
  * differ: then the content tells. */
 static gboolean
-check_moved(const Layout *l, const Point *p, const char *target, GError **error)
+check_moved(const Layout *l, Point *p, const char *target, GError **error)
 {
     g_auto(Fd) fd = openat(l->root, target, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
 
+    p->lost = fd < 0 && errno == ENOENT;
     if (fd < 0 || fstat(fd, &st) < 0)
         return throw_error(error, FILEDUP_ERROR_DAMAGED, "a staged file is gone");
     if (st.st_ino == p->source->capture.staged_ino && (guint64) st.st_size == p->size_bytes)
@@ -166,6 +168,7 @@ check_moved(const Layout *l, const Point *p, const char *target, GError **error)
     g_autoptr(GBytes) sums =
         (guint64) st.st_size == p->size_bytes ? point_sums_read(fd, p->size_bytes, error) : NULL;
     if (!sums || !g_bytes_equal(sums, p->sums)) {
+        p->lost = TRUE;
         g_clear_error(error);
         return throw_error(error, FILEDUP_ERROR_DAMAGED, "a staged file is gone");
     }
@@ -178,8 +181,10 @@ build_staged(const Layout *l, Point *p, const char *target, char **ret_name, GEr
     guint64 number = p->source->capture.staged;
     g_autofree char *name = staged_name(number);
 
-    if (!p->sums && !(p->sums = staged_sums(l->staged, number, p->size_bytes, error)))
+    if (!p->sums && !(p->sums = staged_sums(l->staged, number, p->size_bytes, error))) {
+        p->lost = errno == ENOENT || errno == ENODATA || errno == EIO;
         return FALSE;
+    }
     if (!check_hash(p, "a staged file", error))
         return FALSE;
     g_auto(Fd) fd = openat(l->staged, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -249,8 +254,9 @@ open_from_journal(const Transaction *t, GError **error)
 {
     g_auto(Fd) fd = fd_memfd("filedup-content", error);
     g_autofree char *name = g_strdup_printf("/proc/self/fd/%d", fd);
+    gboolean lost;
 
-    if (fd < 0 || !transaction_write_content(t, fd, error))
+    if (fd < 0 || !transaction_write_content(t, fd, &lost, error))
         return -1;
     int reading = open(name, O_RDONLY | O_CLOEXEC);
     if (reading < 0)

@@ -30,6 +30,7 @@ typedef struct Point {
     const Transaction *source; /* borrowed */
     gboolean           fresh;  /* not in the catalog as a point yet */
     GBytes            *sums;   /* NULL: not read yet */
+    gboolean           lost;   /* it is not what was captured, or not there: nothing can be built */
 } Point;
 
 Point *point_new(const Transaction *t); /* of one that brings a content */

@@ -13,6 +13,8 @@
  *      start on multiples of 4096, and later segments are read, before (2) can be told. What is
  *      found there counts if what is missing before it was damage; else it was never acknowledged,
  *      and reached the disk out of order.
+ *      (A record whose chain does not fit is found by that search too, so it counts only if it is
+ *      as durable as what it follows.)
  *  (4) What was lost matters only above `applied`.
  */
 
@@ -158,10 +160,11 @@ walk_segment(Walk *w, Segment *segment, gboolean follows)
 
     while (at + RECORD_HEADER_BYTES <= w->image_bytes) {
         Transaction *t = transaction_at(w, at, search, &end);
-        if (!t) {
-            search = TRUE; /* rule 3 */
-            follows = FALSE;
+        if (!t && search)
             at = align_up(at + 1, TRANSACTION_ALIGN);
+        if (!t) { /* rule 3 */
+            search = TRUE;
+            follows = FALSE;
             continue;
         }
         Found f = {.transaction = t, .in_sequence = follows};
@@ -210,13 +213,16 @@ walk_chain(Walk *w, int journal_fd, GPtrArray *chain, GError **error)
     return TRUE;
 }
 
-/* Sequences `from` to `to` had been durable and are not there. */
+/* Sequences `from` to `to` had been durable and are not there; if there are none between, the one
+ * before `from` was not what `from` followed. */
 static void
 note_damage(Walk *w, guint64 from, guint64 to)
 {
-    from = MAX(from, w->applied + 1); /* rule 4 */
     if (from > to)
+        from = to;
+    if (to <= w->applied) /* rule 4 */
         return;
+    from = MAX(from, w->applied + 1);
     g_autofree char *before = g_steal_pointer(&w->scan->note);
     w->scan->damage = TRUE;
     w->scan->note = g_strdup_printf("%s%sjournal records %" G_GUINT64_FORMAT
@@ -239,7 +245,7 @@ judge(Walk *w, const SegmentHeader *first)
     for (guint i = 0; i < w->found->len; i++) {
         Found *f = &g_array_index(w->found, Found, i);
         g_autoptr(Transaction) t = g_steal_pointer(&f->transaction);
-        if (!f->in_sequence && t->first_seq > expected) {
+        if (!f->in_sequence) {
             if (expected > w->durable)
                 ended = TRUE;
             else if (!ended)

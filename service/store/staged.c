@@ -90,7 +90,9 @@ staged_sums(int staged_fd, guint64 number, guint64 size_bytes, GError **error)
     g_autofree guint8 *data = g_malloc(MAX(n, 1));
 
     if (fd < 0 || !fd_pread_full(fd, data, n, 0)) {
+        int errnum = errno;
         throw_errno(error, "reading staged file %s", name);
+        errno = errnum;
         return NULL;
     }
     return g_bytes_new_take(g_steal_pointer(&data), n);

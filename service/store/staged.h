@@ -13,7 +13,7 @@ int staged_create(int staged_fd, guint64 number, GError **error);
 gboolean staged_finish(int staged_fd, guint64 number, guint64 size_bytes, GBytes *sums,
                        guint64 *ret_ino, GError **error);
 
-/* The sums that staged_finish wrote. */
+/* The sums that staged_finish wrote; NULL with an error and errno. */
 GBytes *staged_sums(int staged_fd, guint64 number, guint64 size_bytes, GError **error);
 void    staged_remove(int staged_fd, guint64 number);
 

@@ -143,7 +143,7 @@ capture_parse_replace(const guint8 *payload, gsize n, Capture *c)
 }
 
 gboolean
-transaction_write_content(const Transaction *t, int fd, GError **error)
+transaction_write_content(const Transaction *t, int fd, gboolean *ret_lost, GError **error)
 {
     g_autofree guint8 *buffer = g_malloc(RECORD_PAYLOAD_MAX);
 
@@ -152,9 +152,12 @@ transaction_write_content(const Transaction *t, int fd, GError **error)
         const Extent *e = &g_array_index(t->extents, Extent, i);
         if (e->hole)
             continue;
-        if (!fd_pread_full(t->segment->fd, buffer, (gsize) e->length, (goffset) e->position))
+        if (!fd_pread_full(t->segment->fd, buffer, (gsize) e->length, (goffset) e->position)) {
+            *ret_lost = errno == EIO;
             return throw_errno(error, "reading journal segment '%s'", t->segment->name);
-        if (record_payload_sum(buffer, (gsize) e->length) != e->sum)
+        }
+        *ret_lost = record_payload_sum(buffer, (gsize) e->length) != e->sum;
+        if (*ret_lost)
             return throw_error(error, FILEDUP_ERROR_DAMAGED,
                                "journal segment '%s' differs from what was written at %" G_GUINT64_FORMAT,
                                t->segment->name, e->position);

@@ -60,7 +60,8 @@ gboolean capture_parse_begin(const guint8 *payload, gsize n, guint64 file, Captu
 gboolean capture_parse_replace(const guint8 *payload, gsize n, Capture *c);
 
 /* Writes the content of an APPEND_CONTENT transaction into the empty file `fd`, holes as holes, each
- * piece checked against its sum (DAMAGED if it differs). */
-gboolean transaction_write_content(const Transaction *t, int fd, GError **error);
+ * piece checked against its sum. *ret_lost: the journal does not have it any more (DAMAGED). */
+gboolean transaction_write_content(const Transaction *t, int fd, gboolean *ret_lost,
+                                   GError **error);
 
 G_END_DECLS

@@ -111,6 +111,16 @@ view_fold(FileView *v, const GPtrArray *transactions)
     }
 }
 
+gboolean
+view_lost(const FileView *v)
+{
+    gboolean lost = v->current && v->current->lost;
+
+    for (guint i = 0; i < v->points->len; i++)
+        lost |= ((const Point *) v->points->pdata[i])->lost;
+    return lost;
+}
+
 Point *
 view_point(const FileView *v, guint64 id)
 {

@@ -31,6 +31,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(FileView, view_free)
  * already change nothing. */
 void view_fold(FileView *v, const GPtrArray *transactions);
 
+/* A content of it that was to be built is lost. */
+gboolean view_lost(const FileView *v);
+
 /* NULL: no such point. Id 0 is the current content. */
 Point *view_point(const FileView *v, guint64 id);
 

@@ -167,7 +167,7 @@ attributes_alone_change_the_mirror_and_not_its_content(void)
     kit_open(&k, store);
     (void) APPEND(&k, "/f", "content", CAUSE_FIRST, QUALITY_STABLE);
     kit_apply_all(&k);
-    g_auto(Capture) c = kit_capture("/f", "", 7, CAUSE_CLOSE, QUALITY_STABLE);
+    g_auto(Capture) c = kit_capture("/f", "content", 7, CAUSE_CLOSE, QUALITY_STABLE);
     g_autoptr(FileView) v = store_view(&k.store, "/f", &error);
     c.kind = APPEND_ATTRIBUTES;
     c.file = v->id;
@@ -337,18 +337,54 @@ files_applied_out_of_order_are_not_applied_twice(void)
 
     kit_open(&k, store);
     (void) APPEND(&k, "/a", "a", CAUSE_FIRST, QUALITY_STABLE);
+    guint64 old = APPEND(&k, "/b", "old b", CAUSE_FIRST, QUALITY_STABLE);
+    (void) kit_append_kind(&k, "/b", APPEND_DELETE);
     (void) kit_append_staged(&k, "/b", "b staged", 8, CAUSE_FIRST);
     CU_ASSERT_TRUE(apply_file(&k.store, "/b", &error));
     UNIT_NO_ERROR(error);
     kit_close(&k);
     kit_open(&k, store); /* `applied` could not move past /a: /b is pending once more */
-    CU_ASSERT_EQUAL(pending_count(k.store.pending), 2);
+    CU_ASSERT_EQUAL(pending_count(k.store.pending), 4);
+    CU_ASSERT_EQUAL(count_points(&k, "/b"), 1);
+    kit_expect(&k, "/b", old, "old b");
     kit_apply_all(&k);
     kit_expect(&k, "/a", 0, "a");
     kit_expect(&k, "/b", 0, "b staged");
     kit_close(&k);
     kit_open(&k, store);
     CU_ASSERT_EQUAL(pending_count(k.store.pending), 0);
+    kit_close(&k);
+}
+
+static void
+a_content_that_is_lost_costs_no_other_and_is_reported(void)
+{
+    g_autofree char *store = unit_path("store");
+    g_autofree char *staged = g_build_filename(store, "staged", NULL);
+    g_autoptr(GError) error = NULL;
+    Kit k;
+
+    kit_open(&k, store);
+    (void) APPEND(&k, "/f", "good", CAUSE_FIRST, QUALITY_STABLE);
+    kit_apply_all(&k);
+    (void) kit_append_staged(&k, "/f", "will be damaged", 15, CAUSE_CLOSE);
+    (void) APPEND(&k, "/g", "another", CAUSE_FIRST, QUALITY_STABLE);
+    const GPtrArray *list = pending_of(k.store.pending, "/f");
+    const Transaction *t = list->pdata[0];
+    g_autofree char *sums = g_strdup_printf("%s/%" G_GUINT64_FORMAT ".sums", staged, t->capture.staged);
+    unit_write(sums, "rubbish!", 8);
+    CU_ASSERT_FALSE(apply_file(&k.store, "/f", &error));
+    CU_ASSERT_PTR_NOT_NULL(error);
+    kit_close(&k);
+
+    kit_open(&k, store);
+    CU_ASSERT_TRUE(k.report.damage);
+    CU_ASSERT_PTR_NOT_NULL(k.report.note);
+    kit_apply_all(&k);
+    kit_expect(&k, "/g", 0, "another");
+    kit_expect(&k, "/f", 0, "good");
+    g_autoptr(FileView) v = store_view(&k.store, "/f", NULL);
+    CU_ASSERT_EQUAL(v->current->stat.ino, 0); /* fits no original: it is captured anew */
     kit_close(&k);
 }
 
@@ -362,5 +398,6 @@ static const UnitTest tests[] = {
     UNIT_TEST(apply_killed_at_any_step_converges),
     UNIT_TEST(applying_what_is_applied_changes_nothing),
     UNIT_TEST(files_applied_out_of_order_are_not_applied_twice),
+    UNIT_TEST(a_content_that_is_lost_costs_no_other_and_is_reported),
 };
 UNIT_MAIN("apply", tests)

@@ -225,6 +225,67 @@ a_stale_record_in_the_middle_is_not_taken_for_a_new_one(void)
 }
 
 static void
+stale_records_in_a_row_are_not_taken_for_new_ones(void)
+{
+    g_auto(Log) l = {0};
+
+    make_log(&l, unit_folder(), 5);
+    g_autoptr(GBytes) bytes = unit_read(l.segment);
+    const guint8 *data = g_bytes_get_data(bytes, NULL);
+    poke(&l, l.position[2], data + l.position[0], l.bytes[0] + l.bytes[1]);
+    g_autoptr(Scan) s = scan(&l);
+    CU_ASSERT_TRUE(s->damage);
+    CU_ASSERT_EQUAL_FATAL(s->transactions->len, 3);
+    CU_ASSERT_EQUAL(((Transaction *) s->transactions->pdata[2])->seq, l.seqs[4]);
+}
+
+static void
+a_record_that_does_not_continue_the_chain_is_noticed(void)
+{
+    g_auto(Log) l = {0};
+    Record r, last = {0};
+    guint64 sum, last_at = 0;
+
+    make_log(&l, unit_folder(), 4);
+    g_autoptr(GBytes) bytes = unit_read(l.segment);
+    const guint8 *data = g_bytes_get_data(bytes, NULL);
+    g_autoptr(Scan) before = scan(&l);
+    guint64 salt = ((Transaction *) before->transactions->pdata[0])->segment->header.salt;
+    for (guint64 at = l.position[1]; at < l.position[2]; at += record_bytes(&r)) {
+        CU_ASSERT_TRUE_FATAL(record_decode(data + at, salt, &r, &sum));
+        last = r;
+        last_at = at;
+    }
+    guint8 header[RECORD_HEADER_BYTES];
+    last.time_usec++; /* valid by itself; not what the third transaction followed */
+    (void) record_encode(&last, salt, header);
+    poke(&l, last_at, header, sizeof header);
+    g_autoptr(Scan) s = scan(&l);
+    CU_ASSERT_EQUAL(s->transactions->len, 4);
+    CU_ASSERT_TRUE(s->damage);
+}
+
+static void
+a_damaged_last_record_of_a_recovered_tail_is_damage(void)
+{
+    g_auto(Log) l = {0};
+    g_autoptr(GError) error = NULL;
+    Kit k;
+
+    make_log(&l, unit_folder(), 3);
+    CU_ASSERT_TRUE_FATAL(kit_try_open(&k, l.path, SMALL, &error)); /* promises all three */
+    kit_close(&k);
+    g_autoptr(Scan) before = scan(&l);
+    const Transaction *t = before->transactions->pdata[2];
+    g_free(l.segment);
+    l.segment = g_build_filename(l.path, "journal", t->segment->name, NULL);
+    flip(&l, t->position + 10);
+    g_autoptr(Scan) s = scan(&l);
+    CU_ASSERT_TRUE(s->damage);
+    CU_ASSERT_EQUAL(s->transactions->len, 2);
+}
+
+static void
 what_was_never_acknowledged_does_not_count_behind_a_gap(void)
 {
     g_autofree char *path = unit_path("store");
@@ -476,6 +537,9 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_damaged_commit_in_the_middle_is_damage),
     UNIT_TEST(a_damaged_last_record_is_the_end),
     UNIT_TEST(a_stale_record_in_the_middle_is_not_taken_for_a_new_one),
+    UNIT_TEST(stale_records_in_a_row_are_not_taken_for_new_ones),
+    UNIT_TEST(a_record_that_does_not_continue_the_chain_is_noticed),
+    UNIT_TEST(a_damaged_last_record_of_a_recovered_tail_is_damage),
     UNIT_TEST(what_was_never_acknowledged_does_not_count_behind_a_gap),
     UNIT_TEST(damage_before_a_later_segment_is_damage_even_at_the_end_of_its_own),
     UNIT_TEST(damage_is_said_again_until_the_store_was_stopped_in_order),

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -402,6 +403,57 @@ a_full_store_refuses_and_lives_on(void)
     CU_ASSERT_EQUAL(umount2(mount_point, MNT_DETACH), 0);
 }
 
+/* An ext4 of its own, whose power can be cut. */
+static gboolean
+mount_ext4(const char *image, const char *mount_point)
+{
+    g_autofree char *command = g_strdup_printf(
+        "PATH=$PATH:/usr/sbin:/sbin; mkfs.ext4 -q -F '%s' && mount -o loop '%s' '%s'", image, image,
+        mount_point);
+    g_auto(Fd) fd = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    return fd >= 0 && ftruncate(fd, 64 * 1024 * 1024) == 0 && mkdir(mount_point, 0700) == 0 &&
+           geteuid() == 0 && system(command) == 0;
+}
+
+static void
+what_was_acknowledged_survives_a_power_cut(void)
+{
+    g_autofree char *image = unit_path("image");
+    g_autofree char *mount_point = unit_path("mount");
+    g_autofree char *path = g_build_filename(mount_point, "store", NULL);
+    g_autofree char *again = g_strdup_printf("mount -o loop '%s' '%s'", image, mount_point);
+    g_autoptr(GError) error = NULL;
+    KitKeeper k;
+
+    if (!mount_ext4(image, mount_point)) {
+        unit_skip("an ext4 on a loop device needs root");
+        return;
+    }
+    g_free(start(&k, path));
+    for (guint round = 0; round < 6 && !error; round++) {
+        g_autofree char *text = g_strdup_printf("round %u", round);
+        append_text(&k, round, "/f", text);
+        CU_ASSERT_TRUE(kit_keeper_durable(&k, round, &error) > 0);
+        if (round % 2) /* cut after it is applied as well */
+            expect_text(&k, "/f", 0, text);
+        g_auto(Fd) fd = open(mount_point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        guint32 without_log = 2; /* EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH */
+        CU_ASSERT_EQUAL(ioctl(fd, 0x8004587d, &without_log), 0);
+        fd_clear(fd_steal(&fd));
+        CU_ASSERT_EQUAL(kill(k.pid, SIGKILL), 0);
+        (void) kit_keeper_end(&k);
+        CU_ASSERT_EQUAL(umount(mount_point), 0);
+        CU_ASSERT_EQUAL_FATAL(system(again), 0);
+        kit_keeper_start(&k, path, "", FALSE);
+        g_autofree char *uuid = wait_opened(&k, NULL, &error);
+        CU_ASSERT_PTR_NULL(error);
+        expect_text(&k, "/f", 0, text);
+    }
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+    CU_ASSERT_EQUAL(umount(mount_point), 0);
+}
+
 static const UnitTest tests[] = {
     UNIT_TEST(an_appended_content_is_durable_and_comes_back_equal),
     UNIT_TEST(what_was_acknowledged_survives_kill_9_of_the_keeper),
@@ -415,5 +467,6 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_missing_catalog_is_not_replaced_by_an_empty_one),
     UNIT_TEST(lookup_tells_what_was_stored_before_and_after_it_is_applied),
     UNIT_TEST(a_full_store_refuses_and_lives_on),
+    UNIT_TEST(what_was_acknowledged_survives_a_power_cut),
 };
 UNIT_MAIN("keeper", tests)

@@ -35,7 +35,8 @@ kit_try_open(Kit *k, const char *path, guint64 segment_bytes, GError **error)
                               .last_seq = k->state.last_seq,
                               .last_time_usec = k->state.last_time_usec,
                               .incarnation = k->state.incarnation,
-                              .clean = k->state.clean};
+                              .clean = k->state.clean,
+                              .lost = k->state.lost};
     k->store.journal =
         journal_open(k->store.layout->journal, &options, k->store.pending, &k->report, error);
     k->next_file = k->state.last_file + 100;

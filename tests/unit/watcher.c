@@ -653,10 +653,10 @@ a_folder_removed_while_somebody_is_in_it_is_noticed(void)
     g_auto(Fd) in_a = open(a, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     g_auto(Fd) in_b = open(b, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CU_ASSERT_EQUAL(unlink(path), 0);
+    drain(); /* the folders above are told to listen */
     CU_ASSERT_EQUAL(rmdir(b), 0);
     CU_ASSERT_EQUAL(rmdir(a), 0);
     drain();
-    drain(); /* the folders above were told to listen in the first */
     CU_ASSERT_EQUAL(take_state(1, NULL), WATCH_WAITING);
     make_folders(b);
     save(path, "two");
@@ -665,6 +665,15 @@ a_folder_removed_while_somebody_is_in_it_is_noticed(void)
     save(path, "three");
     drain();
     CU_ASSERT_TRUE(changed(1) & CHANGE_CLOSED);
+
+    /* All of it between two looks. */
+    g_auto(Fd) again = open(b, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    kill(child, SIGSTOP);
+    CU_ASSERT_EQUAL(unlink(path), 0);
+    CU_ASSERT_EQUAL(rmdir(b), 0);
+    kill(child, SIGCONT);
+    drain();
+    CU_ASSERT_EQUAL(take_state(1, NULL), WATCH_WAITING);
     stop();
 }
 

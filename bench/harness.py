@@ -157,5 +157,7 @@ def file_system(folder):
 
 
 def machine(folder):
+    """A load near the number of cores or above says: others were at work, measure again."""
     kernel = ".".join(platform.release().split(".")[:2])
-    return f"{os.cpu_count()} cores, Linux {kernel}, {file_system(folder)}"
+    return (f"{os.cpu_count()} cores, Linux {kernel}, {file_system(folder)}; load average at the start "
+            f"{os.getloadavg()[0]:.1f}")

@@ -62,8 +62,9 @@ G_BEGIN_DECLS
        memory files: sums are little-endian XXH3-64 per SUM_BLOCK_BYTES) */                        \
     X(COPIER_CAPTURED,   "(tu" MESSAGE_ERROR_TYPE FILESTAT_TYPE "uayays)")                         \
     /* job, folder, name, flags (RestoreFlags), size, stat and attributes to give it, may it set   \
-       owner and privileged attributes; + [source, sums] and with RESTORE_TO_FD [target] */        \
-    X(DAEMON_RESTORE,    "(tayayut" FILESTAT_TYPE "ayb)")                                          \
+       owner and privileged attributes; in place: the stat of what was saved as a point before     \
+       (zeros: nothing was); + [source, sums] and with RESTORE_TO_FD [target] */                   \
+    X(DAEMON_RESTORE,    "(tayayut" FILESTAT_TYPE "ayb" FILESTAT_TYPE ")")                         \
     /* job, error, what was there before: its temporary name in the same folder or "", its dev     \
        and ino; bytes written; attributes that could not be set or ""; who is in the way or "" */  \
     X(COPIER_RESTORED,   "(t" MESSAGE_ERROR_TYPE "aytttss)")                                       \

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -34,7 +35,6 @@
 
 #define CHUNK_BYTES     (1024 * 1024)
 #define WINDOW_BYTES    (G_GUINT64_CONSTANT(8) * 1024 * 1024)
-#define WINDOWS_BEHIND  4
 #define REOPEN_ATTEMPTS 3        /* the name led to another inode after the read */
 #define ROUNDS          2        /* it changed during the read, but nobody has it any more */
 #define ROUNDS_WRITTEN  5        /* per-write */
@@ -234,6 +234,34 @@ progress(Capture *c, gsize n)
         c->q->progress(c->done_bytes, c->q->data);
 }
 
+/* What a copy takes: holes take nothing. */
+static guint64
+space_needed(Capture *c)
+{
+    struct stat st;
+
+    if (fstat(c->fd, &st) < 0)
+        return c->r->stat.size_bytes;
+    return MIN(c->r->stat.size_bytes, (guint64) st.st_blocks * 512 + CHUNK_BYTES);
+}
+
+/* One store's staged file is of no more use; the other stores get theirs. It is left empty, so that
+ * its store, which checks the size, does not take it. FALSE with errno: it was the last one. */
+static gboolean
+give_up_staged(Capture *c, guint i)
+{
+    int errnum = errno;
+
+    if (c->n_staged == 1) {
+        errno = errnum;
+        return FALSE;
+    }
+    (void) ftruncate(c->staged_fds[i], 0);
+    fd_clear(c->staged_fds[i]);
+    c->staged_fds[i] = c->staged_fds[--c->n_staged];
+    return TRUE;
+}
+
 /* Where this round's bytes go. */
 static Step
 prepare_target(Capture *c)
@@ -245,14 +273,14 @@ prepare_target(Capture *c)
     if (c->hash_only)
         return STEP_GO_ON;
     if (size > CAPTURE_BUFFER_BYTES && !c->staged) {
-        if (!c->q->stage(size, c->staged_fds, &c->n_staged, c->q->data, &c->r->error))
+        if (!c->q->stage(space_needed(c), c->staged_fds, &c->n_staged, c->q->data, &c->r->error))
             return failed(c, 0);
         c->staged = TRUE;
     }
     if (size > CHUNK_BYTES)
         (void) posix_fadvise(c->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    for (guint i = 0; i < c->n_staged; i++)
-        if (ftruncate(c->staged_fds[i], 0) < 0)
+    for (guint i = c->n_staged; i-- > 0;)
+        if (ftruncate(c->staged_fds[i], 0) < 0 && !give_up_staged(c, i))
             return failed_errno(c, "emptying the staged file");
     if (c->staged)
         return STEP_GO_ON;
@@ -268,28 +296,25 @@ write_out(Capture *c, gsize n, guint64 offset)
         return TRUE;
     if (!c->staged)
         return fd_pwrite_full(c->r->content, c->buffer, n, (goffset) offset);
-    for (guint i = 0; i < c->n_staged; i++)
-        if (!fd_pwrite_full(c->staged_fds[i], c->buffer, n, (goffset) offset))
+    for (guint i = c->n_staged; i-- > 0;)
+        if (!fd_pwrite_full(c->staged_fds[i], c->buffer, n, (goffset) offset) &&
+            !give_up_staged(c, i))
             return FALSE;
     return TRUE;
 }
 
-/* Starts the write-back of whole windows below `offset`, and waits for old ones. */
-static void
+/* Starts the write-back of whole windows below `offset`. Never waits for it: sync_file_range's wait
+ * takes a write-back error away from the fsync that has to report it. */
+static gboolean
 push_write_back(Capture *c, guint64 offset, guint64 *pushed)
 {
-    const guint wait =
-        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-
     for (; offset - *pushed >= WINDOW_BYTES; *pushed += WINDOW_BYTES)
-        for (guint i = 0; i < c->n_staged; i++) {
-            (void) sync_file_range(c->staged_fds[i], (off_t) *pushed, WINDOW_BYTES,
-                                   SYNC_FILE_RANGE_WRITE);
-            if (*pushed >= WINDOWS_BEHIND * WINDOW_BYTES)
-                (void) sync_file_range(c->staged_fds[i],
-                                       (off_t) (*pushed - WINDOWS_BEHIND * WINDOW_BYTES),
-                                       WINDOW_BYTES, wait);
-        }
+        for (guint i = c->n_staged; i-- > 0;)
+            if (sync_file_range(c->staged_fds[i], (off_t) *pushed, WINDOW_BYTES,
+                                SYNC_FILE_RANGE_WRITE) < 0 &&
+                errno != ESPIPE && errno != ENOSYS && !give_up_staged(c, i))
+                return FALSE;
+    return TRUE;
 }
 
 static gboolean
@@ -299,8 +324,8 @@ set_size(Capture *c)
 
     if (!c->hash_only && !c->staged && ftruncate(c->r->content, size) < 0)
         return FALSE;
-    for (guint i = 0; !c->hash_only && i < c->n_staged; i++)
-        if (ftruncate(c->staged_fds[i], size) < 0)
+    for (guint i = c->hash_only ? 0 : c->n_staged; i-- > 0;)
+        if (ftruncate(c->staged_fds[i], size) < 0 && !give_up_staged(c, i))
             return FALSE;
     return TRUE;
 }
@@ -334,7 +359,8 @@ copy_run(Capture *c, Sums *sums, guint64 start, guint64 end, guint64 *pushed, gb
         if (!write_out(c, n, start))
             return failed_errno(c, c->staged ? "writing the staged file" : "writing to memory");
         start += n;
-        push_write_back(c, start, pushed);
+        if (!push_write_back(c, start, pushed))
+            return failed_errno(c, "writing the staged file back");
         progress(c, n);
     }
     return STEP_GO_ON;
@@ -450,8 +476,8 @@ finish_content(Capture *c)
     gsize n;
     const void *data = g_bytes_get_data(c->sums, &n);
 
-    for (guint i = 0; i < c->n_staged; i++) {
-        if (fsync(c->staged_fds[i]) < 0)
+    for (guint i = c->n_staged; i-- > 0;) {
+        if (fsync(c->staged_fds[i]) < 0 && !give_up_staged(c, i))
             return failed_errno(c, "fsync of the staged file");
         progress(c, 0);
     }

@@ -258,20 +258,21 @@ run_restore(Message *m, RestoreRequest *q, const char *folder, RestoreResult *r,
 static gboolean
 serve_restore(Copier *c, Message *m, GError **error)
 {
-    g_autoptr(GVariant) folder = NULL, name = NULL, stat = NULL, attributes = NULL;
+    g_autoptr(GVariant) folder = NULL, name = NULL, stat = NULL, attributes = NULL, saved = NULL;
     g_autoptr(GError) local = NULL;
     g_auto(RestoreResult) r = {0};
     Job job = {.copier = c};
     RestoreRequest q = {.progress = report_progress, .data = &job};
     guint32 flags;
 
-    g_variant_get(m->body, "(t@ay@ayut@" FILESTAT_TYPE "@ayb)", &job.number, &folder, &name, &flags,
-                  &q.size_bytes, &stat, &attributes, &q.privileged);
+    g_variant_get(m->body, "(t@ay@ayut@" FILESTAT_TYPE "@ayb@" FILESTAT_TYPE ")", &job.number,
+                  &folder, &name, &flags, &q.size_bytes, &stat, &attributes, &q.privileged, &saved);
     if (!path_from_variant(folder) || !path_from_variant(name) ||
         (!(flags & RESTORE_TO_FD) && !is_name(path_from_variant(name))))
         return malformed(m->type, error);
     g_autoptr(GBytes) blob = bytes_from_variant(attributes);
     filestat_from_variant(stat, &q.stat);
+    filestat_from_variant(saved, &q.saved);
     q.attributes = blob;
     q.flags = (RestoreFlags) flags;
     q.name = path_from_variant(name);

@@ -180,8 +180,17 @@ in_place(const RestoreRequest *q, Content *content, Target *target, RestoreResul
     if (!take_lease(q, fd, r, &mode, error))
         return FALSE;
 
+    /* Under the lease nobody else has it open: what is there now is what will be overwritten. */
+    FileStat now;
+    if (filestat_read(fd, "", &now) < 0)
+        return throw_errno(error, "statx");
+    if (!(q->flags & RESTORE_FORCE) &&
+        !filestat_unchanged(&now, q->saved.ino ? &q->saved : &target->stat, TRUE))
+        return throw_error(error, FILEDUP_ERROR_BUSY,
+                           "it changed after what was there had been saved as a point; try again");
+
     gboolean ok = delta_run(content, fd, mode, &r->written_bytes, error);
-    if (ok && target->stat.size_bytes != q->size_bytes && ftruncate(fd, (off_t) q->size_bytes) < 0)
+    if (ok && now.size_bytes != q->size_bytes && ftruncate(fd, (off_t) q->size_bytes) < 0)
         ok = throw_errno(error, "setting the size");
     if (ok) {
         attributes_apply(fd, &q->stat, q->attributes, q->privileged, &r->problems);

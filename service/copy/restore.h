@@ -18,6 +18,8 @@ typedef struct RestoreRequest {
     FileStat     stat;       /* owner, mode, times to give it                       */
     GBytes      *attributes;
     gboolean     privileged;
+    FileStat     saved;      /* in place: what was saved before; if something else is there by now,
+                                BUSY. ino 0: not known */
     RestoreFlags flags;
     int          target_fd;  /* RESTORE_TO_FD; else -1                              */
     int          folder_fd;  /* else: the folder, open for reading, and the name    */

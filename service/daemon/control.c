@@ -96,8 +96,7 @@ on_connected(G_GNUC_UNUSED GObject *source, GAsyncResult *result, gpointer data)
 
     g_clear_handle_id(&peer->timer, g_source_remove);
     if (!connection) {
-        if (peer->control)
-            peer_free(peer);
+        peer_free(peer);
         return;
     }
     g_dbus_connection_set_exit_on_close(connection, FALSE);
@@ -290,8 +289,7 @@ control_free(Control *c)
         Peer *peer = l->data;
         next = l->next;
         if (peer->connection) {
-            (void) g_dbus_connection_flush_sync(peer->connection, NULL, NULL);
-            peer_free(peer);
+            peer_free(peer); /* without a flush: a client that does not read must not hold us */
         } else {
             g_clear_handle_id(&peer->timer, g_source_remove);
         }

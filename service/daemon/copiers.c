@@ -55,6 +55,7 @@ struct Pool {
     guint64  device;
     GQueue   waiting; /* of Job */
     GList   *copiers;
+    guint    retry_source;
 };
 
 struct Copiers {
@@ -276,6 +277,7 @@ pick(Pool *pool)
 static gboolean
 on_retry(gpointer data)
 {
+    ((Pool *) data)->retry_source = 0;
     pool_run(data);
     return G_SOURCE_REMOVE;
 }
@@ -289,7 +291,8 @@ pool_run(Pool *pool)
             return;
         if (!link_is_running(copier->link)) { /* it could not be started: no process to be had */
             copier_free(copier);
-            g_timeout_add_seconds(1, on_retry, pool);
+            if (!pool->retry_source)
+                pool->retry_source = g_timeout_add_seconds(1, on_retry, pool);
             return;
         }
         copier->job = g_queue_pop_head(&pool->waiting);
@@ -332,6 +335,7 @@ copiers_new(gboolean system, guint per_device, CopierFreedFunc freed, gpointer d
 static void
 pool_free(Pool *pool)
 {
+    g_clear_handle_id(&pool->retry_source, g_source_remove);
     while (pool->copiers)
         copier_free(pool->copiers->data);
     g_queue_clear_full(&pool->waiting, (GDestroyNotify) job_free);

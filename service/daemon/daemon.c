@@ -6,7 +6,8 @@
  *
  * state/running holds the boot id while a daemon runs. Found at the start with another boot id, the
  * machine went down without a clean stop: a power cut may keep data and lose time stamps, and every
- * file's content is compared once.
+ * file's content is compared once. Until that is done the file says "compare" too, and a stop leaves
+ * it.
  */
 
 #include "config.h"
@@ -34,6 +35,7 @@
 #include "daemon/manager.h"
 
 #define RUNNING_NAME "running"
+#define COMPARE_LINE "compare\n"
 
 typedef struct Daemon {
     Settings  *settings;
@@ -42,6 +44,7 @@ typedef struct Daemon {
     GMainLoop *loop;
     int        lock_fd;
     gboolean   stopping;
+    gboolean   comparing; /* after a crash of the machine, until every content was compared */
     gint64     stop_deadline_usec;
     int        status;
 } Daemon;
@@ -98,7 +101,7 @@ on_stop(gpointer data)
         return G_SOURCE_CONTINUE;
     d->stopping = TRUE;
     notify_systemd("STOPPING=1\nSTATUS=Finishing what was accepted");
-    g_clear_pointer(&d->control, control_free);
+    d->comparing = d->comparing && manager_is_comparing(d->manager);
     d->stop_deadline_usec =
         g_get_monotonic_time() + d->settings->stop_timeout_sec * G_USEC_PER_SEC;
     manager_stop(d->manager);
@@ -138,6 +141,18 @@ on_mounts(G_GNUC_UNUSED gint fd, G_GNUC_UNUSED GIOCondition condition, gpointer 
     return G_SOURCE_CONTINUE;
 }
 
+static char *
+read_boot_id(void)
+{
+    char *boot = NULL;
+
+    if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &boot, NULL, NULL))
+        boot = g_strdup("?\n");
+    return boot;
+}
+
+static void write_running(Daemon *d);
+
 static gboolean
 on_watchdog(gpointer data)
 {
@@ -152,6 +167,10 @@ on_watchdog(gpointer data)
     g_autofree char *text = g_strdup_printf("WATCHDOG=1\nSTATUS=%u files protected, %u in trouble",
                                             g_list_length(entries), trouble);
     notify_systemd(text);
+    if (d->comparing && !d->stopping && !manager_is_comparing(d->manager)) {
+        d->comparing = FALSE;
+        write_running(d);
+    }
     return G_SOURCE_CONTINUE;
 }
 
@@ -186,23 +205,32 @@ lock_state(Daemon *d, GError **error)
     return TRUE;
 }
 
-/* TRUE if the machine went down without a clean stop of the last daemon. */
-static gboolean
-mark_running(Daemon *d)
+static void
+write_running(Daemon *d)
 {
     g_autofree char *path = g_build_filename(d->settings->state_folder, RUNNING_NAME, NULL);
-    g_autofree char *boot = NULL, *before = NULL;
+    g_autofree char *boot = read_boot_id();
+    g_autofree char *text = g_strconcat(boot, d->comparing ? COMPARE_LINE : "", NULL);
     g_autoptr(GError) error = NULL;
 
-    if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &boot, NULL, NULL))
-        boot = g_strdup("?\n");
-    gboolean found = g_file_get_contents(path, &before, NULL, NULL);
-    if (!g_file_set_contents_full(path, boot, -1,
+    if (!g_file_set_contents_full(path, text, -1,
                                   G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
                                   0600, &error) ||
         !fd_sync_folder(AT_FDCWD, d->settings->state_folder, &error))
         g_warning("%s", error->message);
-    return found && strcmp(before, boot) != 0;
+}
+
+/* TRUE if the machine went down without a clean stop of the last daemon, or did so before and the
+ * comparison that follows has not come to its end. */
+static gboolean
+mark_running(Daemon *d)
+{
+    g_autofree char *path = g_build_filename(d->settings->state_folder, RUNNING_NAME, NULL);
+    g_autofree char *boot = read_boot_id(), *before = NULL;
+
+    d->comparing = g_file_get_contents(path, &before, NULL, NULL) && strcmp(before, boot) != 0;
+    write_running(d);
+    return d->comparing;
 }
 
 static void
@@ -210,7 +238,8 @@ unmark_running(Daemon *d)
 {
     g_autofree char *path = g_build_filename(d->settings->state_folder, RUNNING_NAME, NULL);
 
-    (void) g_unlink(path);
+    if (!d->comparing)
+        (void) g_unlink(path);
 }
 
 static gboolean

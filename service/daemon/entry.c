@@ -129,6 +129,9 @@ read_stores(const config_setting_t *group, char ***ret_names, GError **error)
         const char *name = config_setting_get_string_elem(list, i);
         if (!name)
             return settings_refuse(list, error, "'to' must hold store names in double quotes");
+        for (int k = 0; k < i; k++)
+            if (g_str_equal(name, config_setting_get_string_elem(list, k)))
+                return settings_refuse(list, error, "store \"%s\" is named twice in 'to'", name);
         g_strv_builder_add(names, name);
     }
     *ret_names = g_strv_builder_end(names);
@@ -274,6 +277,7 @@ entry_free(Entry *e)
     g_free(e->name);
     g_free(e->error);
     g_free(e->writer);
+    g_free(e->unbound);
     g_free(e);
 }
 

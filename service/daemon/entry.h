@@ -90,6 +90,7 @@ typedef struct Entry {
     guint64    watch_needed;
 
     GPtrArray *targets; /* of Target, in the row's order */
+    char      *unbound; /* a store of the row that does not exist, and the remedy; or NULL */
 
     /* A generation is a reason to look at the file; events of the watcher are counted apart, since
      * they alone can spoil a capture. */

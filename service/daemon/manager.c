@@ -32,6 +32,7 @@ struct Manager {
     ManagerEvents   events;
     gpointer        data;
     guint           save_source;
+    gboolean        stopping;
 };
 
 /* ---- stores ---- */
@@ -93,6 +94,7 @@ rebind_all(Manager *m)
         bind_targets(m, e);
         schedule_start(m->schedule, e);
     }
+    m->events.settled(m->data);
 }
 
 static gboolean
@@ -195,13 +197,14 @@ bind_targets(Manager *m, Entry *e)
     const char *const *names = e->row->to ? (const char *const *) e->row->to : only_default;
 
     g_ptr_array_set_size(e->targets, 0);
+    g_clear_pointer(&e->unbound, g_free);
     for (; *names; names++) {
         Store *store = need_store(m, *names);
         if (!store) {
-            entry_set_error(e, "store \"%s\" does not exist: filedup store add DIR --name %s",
-                            *names, *names);
-            e->result = RESULT_FAILED;
-            g_warning("entry '%s': %s", e->row->path, e->error);
+            g_free(e->unbound);
+            e->unbound = g_strdup_printf(
+                "store \"%s\" does not exist: filedup store add DIR --name %s", *names, *names);
+            g_warning("entry '%s': %s", e->row->path, e->unbound);
             continue;
         }
         Target *t = g_new0(Target, 1);
@@ -268,6 +271,7 @@ reconcile(Manager *m)
         if (!manager_find(m, row->path))
             start_entry(m, row, 0);
     }
+    m->events.settled(m->data); /* who waits for a row that is gone hears of it */
 }
 
 /* Every store that has been made, or that somebody declared, is opened, used by a row or not. */
@@ -341,9 +345,11 @@ manager_stop(Manager *m)
 {
     g_autoptr(GList) entries = g_hash_table_get_values(m->entries);
 
+    m->stopping = TRUE;
     for (GList *l = entries; l; l = l->next)
         end_entry(m, l->data);
     stores_stop(m->stores);
+    m->events.settled(m->data);
 }
 
 gboolean
@@ -398,6 +404,8 @@ manager_add(Manager *m, Row *row_taken, guint64 device, GError **error)
     g_autoptr(Row) row = row_taken;
     const Row *old = table_find(m->table, row->path);
 
+    if (m->stopping)
+        return throw_error(error, FILEDUP_ERROR_AGAIN, "the daemon stops");
     if (old)
         return throw_error(error, FILEDUP_ERROR_REFUSED,
                            "it is protected already (row of %s); change it with 'filedup set', or "
@@ -419,7 +427,9 @@ find_own(Manager *m, const char *path, GError **error)
 {
     const Row *row = table_find(m->table, path);
 
-    if (!row)
+    if (m->stopping)
+        throw_error(error, FILEDUP_ERROR_AGAIN, "the daemon stops");
+    else if (!row)
         throw_error(error, FILEDUP_ERROR_NO_ENTRY, "no such entry");
     else if (row->declared)
         throw_error(error, FILEDUP_ERROR_REFUSED,
@@ -479,7 +489,9 @@ manager_add_store(Manager *m, const char *name, const char *path, ManagerStoreFu
         if (g_str_equal(row->path, path) && !g_str_equal(row->name, DEFAULT_STORE_NAME))
             same = row;
     }
-    if (!store_name_check(name, &error))
+    if (m->stopping)
+        throw_error(&error, FILEDUP_ERROR_AGAIN, "the daemon stops");
+    else if (!store_name_check(name, &error))
         ;
     else if (!path_is_canonical(path))
         throw_error(&error, FILEDUP_ERROR_REFUSED, "the folder's path must be absolute and plain");
@@ -592,6 +604,19 @@ GList *
 manager_entries(Manager *m)
 {
     return g_list_sort(g_hash_table_get_values(m->entries), compare_entries);
+}
+
+gboolean
+manager_is_comparing(Manager *m)
+{
+    GHashTableIter iter;
+    gpointer value;
+
+    g_hash_table_iter_init(&iter, m->entries);
+    while (g_hash_table_iter_next(&iter, NULL, &value))
+        if (((Entry *) value)->compare_content && !((Entry *) value)->row->suspended)
+            return TRUE;
+    return FALSE;
 }
 
 void

@@ -36,6 +36,7 @@ const Table    *manager_table(Manager *m);
 Entry          *manager_find(Manager *m, const char *path);
 GList          *manager_entries(Manager *m); /* by path; free the list */
 void            manager_mounts_changed(Manager *m);
+gboolean        manager_is_comparing(Manager *m); /* some file's content is still to be compared */
 
 /* Changes of the table: checked, saved, applied. On an error the table is as it was. The row is
  * taken in any case. `device` of its folder, 0 if not known. */

@@ -19,6 +19,7 @@
 #include "daemon/report.h"
 
 #define INSPECT_TIMEOUT_SEC 20
+#define REQUESTS_MAX        8 /* recoveries of one row that wait */
 
 struct Methods {
     Manager *manager;
@@ -351,7 +352,7 @@ sync_free(Sync *s)
 static gboolean
 tried(const Entry *e, const SyncFile *f)
 {
-    if (e->attempts > f->attempts || e->stuck_job || e->row->suspended || e->targets->len == 0)
+    if (e->attempts > f->attempts || e->stuck_job || e->row->suspended || e->unbound || e->targets->len == 0)
         return TRUE;
     for (guint i = 0; i < e->targets->len; i++)
         if (store_is_ready(((Target *) e->targets->pdata[i])->store))
@@ -518,6 +519,10 @@ start_recovery(Methods *m, FiledupManager1 *skeleton, GDBusMethodInvocation *inv
             throw_error(&error, FILEDUP_ERROR_REFUSED, "its row has no store \"%s\"", name);
             return refuse(invocation, error);
         }
+    }
+    if (e->requests.length >= REQUESTS_MAX) {
+        throw_error(&error, FILEDUP_ERROR_BUSY, "%d restores of it wait already", REQUESTS_MAX);
+        return refuse(invocation, error);
     }
     (void) g_variant_lookup(options, "point", "t", &point);
     flags |= option_is_set(options, "force") ? RESTORE_FORCE : 0;

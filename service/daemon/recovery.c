@@ -2,12 +2,16 @@
  *
  * STATES  WAITING -> SAVING (in place only: what is there becomes a point first)
  *                 -> FETCHING (the keeper hands out the content)
+ *                 -> HOLDING (the store's newest content will not be replaced by what comes next)
  *                 -> RESTORING (the copier stages, swaps, verifies)
  *                 -> KEEPING (what was swapped out becomes a point)
  *                 -> DISCARDING (only then is it removed) -> done
- * INVARIANT: what a restore replaced is removed only when it is durable as a point, or equal to the
+ * INVARIANT 1: what a restore replaced is removed only when it is durable as a point, or equal to the
  * store's newest content. If the power fails between the swap and the point, it stands under its
  * temporary name beside the file.
+ * INVARIANT 2: the store's newest content outlives the restore. A file that is half written in place,
+ * or an older point, is captured in its turn and takes the mirror; so before the first byte is written
+ * the file is recorded as deleted, and the newest content becomes a point when the next one comes.
  */
 
 #include "config.h"
@@ -24,10 +28,14 @@
 #include "daemon/schedule.h"
 #include "daemon/transfer.h"
 
+#define TO_FD_TIMEOUT_SEC 60 /* the caller's descriptor may be a pipe that nobody reads */
 #define SUMS_MAX_BYTES ((gsize) 1 << 30) /* of a file of 2 TiB */
+
+#define OPENING_PATIENCE_SEC 15
 
 struct Recovery {
     Entry       *entry;
+    gint64       asked_usec;
     uid_t        caller;
     RestoreFlags flags;
     guint64      point;
@@ -38,6 +46,8 @@ struct Recovery {
 
     Target   *target;
     gboolean  newest; /* the content that comes back is the newest one */
+    FileStat  saved_stat;        /* in place: of what was saved; ino 0 if nothing was */
+    int       source_fd, sums_fd; /* while HOLDING */
     guint64   copier_job, store_job;
     Transfer *transfer;
     char     *swapped;
@@ -56,6 +66,8 @@ recovery_free(Recovery *r)
     g_clear_pointer(&r->result.attributes, g_bytes_unref);
     g_free(r->swapped);
     fd_clear(r->target_fd);
+    fd_clear(r->source_fd);
+    fd_clear(r->sums_fd);
     g_free(r);
 }
 
@@ -125,13 +137,14 @@ leave(Recovery *r, const char *why)
 }
 
 static void
-on_discarded(G_GNUC_UNUSED guint64 job, Message *m, const GError *failure,
-             G_GNUC_UNUSED gboolean stuck, gpointer data)
+on_discarded(guint64 job, Message *m, const GError *failure, gboolean stuck, gpointer data)
 {
     Recovery *r = data;
     g_autoptr(GError) error = failure ? g_error_copy(failure) : NULL;
 
     r->copier_job = 0;
+    if (stuck)
+        schedule_stuck(r->entry->schedule, r->entry, job);
     if (m) {
         g_autoptr(GVariant) outcome = NULL;
         g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE ")", NULL, &outcome);
@@ -150,7 +163,9 @@ submit(Recovery *r, MessageType type, GVariant *body, const int *fds, guint n_fd
     Entry *e = r->entry;
 
     copiers_submit(schedule_copiers(e->schedule), r->copier_job, e->row->principal, e->device,
-                   e->row->timeout_sec, type, body, fds, n_fds, func, r);
+                   r->flags & RESTORE_TO_FD ? MIN(e->row->timeout_sec, TO_FD_TIMEOUT_SEC)
+                                            : e->row->timeout_sec,
+                   type, body, fds, n_fds, func, r);
 }
 
 static void
@@ -188,6 +203,13 @@ save(Recovery *r, const char *name, TransferFunc func)
 }
 
 static void
+note_stuck(Recovery *r, const TransferResult *t)
+{
+    if (t->stuck)
+        schedule_stuck(r->entry->schedule, r->entry, transfer_job(r->transfer));
+}
+
+static void
 note_saved(Recovery *r, const TransferResult *t)
 {
     if (t->appended && t->targets[0].durable) {
@@ -214,6 +236,7 @@ on_kept(const TransferResult *t, gpointer data)
     Recovery *r = data;
     const char *why = why_not_saved(t);
 
+    note_stuck(r, t);
     r->transfer = NULL;
     note_saved(r, t);
     if (why)
@@ -223,7 +246,7 @@ on_kept(const TransferResult *t, gpointer data)
 }
 
 static void
-on_restored(G_GNUC_UNUSED guint64 job, Message *m, const GError *failure, gboolean stuck,
+on_restored(guint64 job, Message *m, const GError *failure, gboolean stuck,
             gpointer data)
 {
     Recovery *r = data;
@@ -231,6 +254,8 @@ on_restored(G_GNUC_UNUSED guint64 job, Message *m, const GError *failure, gboole
     const char *problems, *in_the_way;
 
     r->copier_job = 0;
+    if (stuck)
+        schedule_stuck(r->entry->schedule, r->entry, job);
     if (!m) {
         g_autofree char *text = g_strdup_printf(
             "%s%s", failure->message,
@@ -254,24 +279,61 @@ on_restored(G_GNUC_UNUSED guint64 job, Message *m, const GError *failure, gboole
 }
 
 static void
-restore(Recovery *r, Message *m)
+restore(Recovery *r)
 {
     Entry *e = r->entry;
     gsize n = 0;
     const void *blob = g_bytes_get_data(r->result.attributes, &n);
-    int fds[3] = {m->fds[0], m->fds[1], r->target_fd};
+    int fds[3] = {r->source_fd, r->sums_fd, r->target_fd};
 
     e->last_job = writes_original(r) ? JOB_RECOVERY : e->last_job;
     e->started_usec = writes_original(r) ? g_get_real_time() : e->started_usec;
     r->copier_job = store_next_job();
     submit(r, MESSAGE_DAEMON_RESTORE,
-           g_variant_new("(t@ay@ayut@" FILESTAT_TYPE "@ayb)", r->copier_job,
+           g_variant_new("(t@ay@ayut@" FILESTAT_TYPE "@ayb@" FILESTAT_TYPE ")", r->copier_job,
                          path_to_variant(e->folder), path_to_variant(e->name),
                          (guint32) r->flags, r->result.size_bytes,
                          filestat_to_variant(&r->result.stat),
                          g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, n ? blob : NULL, n, 1),
-                         (gboolean) (e->row->principal == 0)),
+                         (gboolean) (e->row->principal == 0),
+                         filestat_to_variant(&r->saved_stat)),
            fds, r->flags & RESTORE_TO_FD ? 3 : 2, on_restored);
+}
+
+static void
+on_held(const TransferResult *t, gpointer data)
+{
+    Recovery *r = data;
+
+    r->transfer = NULL;
+    if (!t->targets[0].durable) {
+        g_autofree char *text = g_strdup_printf(
+            "the store's newest content could not be made safe first: %s",
+            t->targets[0].error ? t->targets[0].error : "not stored");
+        fail(r, FILEDUP_ERROR_AGAIN, text);
+        return;
+    }
+    r->target->state = STORED_DELETED;
+    restore(r);
+}
+
+static void
+hold(Recovery *r) /* invariant 2 */
+{
+    g_autoptr(GPtrArray) targets = g_ptr_array_new();
+    TransferRequest request = {
+        .copiers = schedule_copiers(r->entry->schedule),
+        .watchers = schedule_watchers(r->entry->schedule),
+        .entry = r->entry,
+        .name = r->entry->name,
+        .recorded = r->target,
+        .cause = CAUSE_DELETED,
+        .deletion = TRUE,
+        .targets = targets,
+    };
+
+    g_ptr_array_add(targets, r->target);
+    r->transfer = transfer_start(&request, on_held, r);
 }
 
 static void
@@ -313,7 +375,13 @@ on_content(G_GNUC_UNUSED Store *store, Message *m, const GError *failure, gpoint
     }
     sums_hash(sums, r->result.size_bytes, r->result.hash);
     r->newest = r->result.point == 0;
-    restore(r, m);
+    r->source_fd = message_take_fd(m, 0);
+    r->sums_fd = message_take_fd(m, 1);
+    if (writes_original(r) && r->target->state == STORED_CURRENT &&
+        (!r->newest || (r->flags & RESTORE_IN_PLACE)))
+        hold(r);
+    else
+        restore(r);
 }
 
 static void
@@ -332,8 +400,11 @@ on_saved(const TransferResult *t, gpointer data)
     Recovery *r = data;
     const char *why = t->outcome == CAPTURE_GONE ? NULL : why_not_saved(t);
 
+    note_stuck(r, t);
     r->transfer = NULL;
     note_saved(r, t);
+    if (r->result.saved)
+        r->saved_stat = t->stat;
     if (why && !(r->flags & RESTORE_FORCE)) {
         g_autofree char *text = g_strdup_printf(
             "what is there could not be saved first (%s); restore without --in-place, which keeps "
@@ -375,13 +446,31 @@ refuse_no_backup(Recovery *r)
     fail(r, FILEDUP_ERROR_REFUSED, "no backup of it exists yet");
 }
 
+/* None of its stores can be asked yet, but one soon can: its keeper starts. */
+static gboolean
+waits_for_store(const Recovery *r)
+{
+    const Target *t = choose_target(r);
+
+    if ((t && store_is_ready(t->store)) ||
+        g_get_monotonic_time() - r->asked_usec > OPENING_PATIENCE_SEC * G_USEC_PER_SEC)
+        return FALSE;
+    for (guint i = 0; i < r->entry->targets->len; i++) {
+        t = r->entry->targets->pdata[i];
+        if ((!r->store || t->store == r->store) && store_state(t->store) == STORE_OPENING)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 gboolean
 recovery_run_next(G_GNUC_UNUSED Schedule *s, Entry *e)
 {
-    Recovery *r = g_queue_pop_head(&e->requests);
+    Recovery *r = g_queue_peek_head(&e->requests);
 
-    if (!r)
+    if (!r || waits_for_store(r)) /* each change of the store's state leads here again */
         return FALSE;
+    (void) g_queue_pop_head(&e->requests);
     e->recovery = r;
     r->target = choose_target(r);
     if (!r->target || !store_is_ready(r->target->store)) {
@@ -403,11 +492,13 @@ recovery_request(Entry *e, uid_t caller, RestoreFlags flags, guint64 point, Stor
     Recovery *r = g_new0(Recovery, 1);
 
     r->entry = e;
+    r->asked_usec = g_get_monotonic_time();
     r->caller = caller;
     r->flags = flags;
     r->point = point;
     r->store = store;
     r->target_fd = target_fd;
+    r->source_fd = r->sums_fd = -1;
     r->func = func;
     r->data = data;
     if (e->stuck_job) {

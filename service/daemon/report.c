@@ -61,6 +61,10 @@ state_of(const Entry *e, char **ret_note)
         *ret_note = g_strdup("its disk hangs: a copier that will not die has the file");
         return "stuck";
     }
+    if (e->unbound) {
+        *ret_note = g_strdup(e->unbound);
+        return "failed";
+    }
     if (e->result == RESULT_FAILED) {
         *ret_note = g_strdup(e->error);
         return "failed";

@@ -38,6 +38,7 @@
 #define RETRY_MAX        (60 * SEC)
 #define UNSTABLE_MIN     (20 * MSEC)
 #define SCAN_INTERVAL    (10 * SEC)
+#define VERIFY_LAG       (600 * SEC) /* for what no event tells, such as truncate(path) */
 #define YOUNG            (100 * MSEC)
 #define UNSTABLE_TELLING 5 /* attempts after which a waiting sync is told */
 
@@ -104,8 +105,10 @@ on_found(Store *store, Message *m, G_GNUC_UNUSED const GError *error, gpointer d
     if (!t)
         return;
     t->asking = FALSE;
-    if (!m)
-        return; /* the keeper ended; its next opening asks again */
+    if (!m) { /* the keeper ended; its next opening asks again, the other stores go on */
+        schedule_look(e->schedule, e);
+        return;
+    }
     g_variant_get(m->body, "(tu@" FILESTAT_TYPE "@ay@ayux@ayt)", NULL, &state, &stat, &hash,
                   &attributes, &quality, &t->time_usec, &mirror, &t->sequence);
     t->known = TRUE;
@@ -141,6 +144,13 @@ schedule_know(G_GNUC_UNUSED Schedule *s, Entry *e, Target *t)
                   g_variant_new("(t@ay)", job, path_to_variant(e->row->path)), NULL, 0, on_found,
                   e);
     return t->known;
+}
+
+void
+schedule_stuck(Schedule *s, Entry *e, guint64 job)
+{
+    e->stuck_job = job; /* invariant 3 */
+    g_hash_table_insert(s->stuck, g_memdup2(&job, sizeof job), g_memdup2(&e->id, sizeof e->id));
 }
 
 /* ---- outcome of a transfer ---- */
@@ -215,6 +225,7 @@ on_appended(Schedule *s, Entry *e, const TransferResult *r)
         store_set_full(t->store, !part->durable && part->errnum == ENOSPC);
         if (!part->durable) {
             t->error = g_strdup(part->error ? part->error : "not stored");
+            t->known = t->known && !part->damaged;
             failed = t->error;
             continue;
         }
@@ -294,10 +305,8 @@ on_transfer(const TransferResult *r, gpointer data)
         e->missing = FALSE;
         e->gone_since_usec = 0;
     }
-    if (r->stuck) {
-        e->stuck_job = job;
-        g_hash_table_insert(s->stuck, g_memdup2(&job, sizeof job), g_memdup2(&e->id, sizeof e->id));
-    }
+    if (r->stuck)
+        schedule_stuck(s, e, job);
     if (r->spoiled)
         on_unstable(e, r);
     else if (r->appended)
@@ -391,8 +400,11 @@ start_transfer(Schedule *s, Entry *e)
     e->confirm_gone = e->gone_since_usec && !deletion &&
                       g_get_monotonic_time() - e->gone_since_usec >= DELETION_SETTLE;
 
-    const Target *recorded = common_record(targets);
+    const Target *recorded = common_record(targets), *place = NULL;
     gboolean first = TRUE;
+    for (guint i = 0; i < e->targets->len && !place; i++) /* any store's, also a stale one's */
+        if (((Target *) e->targets->pdata[i])->state == STORED_CURRENT)
+            place = e->targets->pdata[i];
     for (guint i = 0; i < targets->len; i++)
         first = first && ((Target *) targets->pdata[i])->state == STORED_NOTHING;
     TransferRequest request = {
@@ -402,6 +414,7 @@ start_transfer(Schedule *s, Entry *e)
         .name = e->name,
         .flags = choose_flags(e, targets, recorded),
         .recorded = deletion ? targets->pdata[0] : recorded,
+        .place = place,
         .cause = deletion ? CAUSE_DELETED : first ? CAUSE_FIRST : CAUSE_CLOSE,
         .deletion = deletion,
         .targets = targets,
@@ -421,18 +434,23 @@ on_inspected(guint64 job, Message *m, const GError *failure, gboolean stuck, gpo
     Schedule *s = e->schedule;
     guint64 device = 0;
 
+    g_autoptr(GError) error = failure ? g_error_copy(failure) : NULL;
+
     e->inspect_job = 0;
-    if (m && m->type == MESSAGE_COPIER_INSPECTED)
+    if (m && m->type == MESSAGE_COPIER_INSPECTED) {
+        g_autoptr(GVariant) outcome = g_variant_get_child_value(m->body, 1);
+        (void) message_error_check(outcome, NULL, &error);
         g_variant_get_child(m->body, 6, "t", &device);
-    if (stuck) {
-        e->stuck_job = job;
-        g_hash_table_insert(s->stuck, g_memdup2(&job, sizeof job), g_memdup2(&e->id, sizeof e->id));
     }
-    if (!m)
-        count_failure(e, failure->message);
+    if (stuck)
+        schedule_stuck(s, e, job);
+    e->attempts++;
+    if (!device)
+        count_failure(e, error ? error->message : "its folder cannot be looked at");
     e->device = device ? device : e->device;
-    if (m || e->device)
+    if (e->device)
         watchers_add(s->watchers, e);
+    s->events.settled(e, s->data);
     schedule_look(s, e);
 }
 
@@ -478,16 +496,15 @@ schedule_look(Schedule *s, Entry *e)
         start_transfer(s, e);
         return;
     }
-    if (e->watch != WATCH_ACTIVE || e->rescan) { /* not watched, or not wholly: scan */
-        gint64 due = e->scanned_usec + SCAN_INTERVAL;
-        if (due > now) {
-            wait_until(e, due);
-            return;
-        }
-        e->scanned_usec = now;
-        e->rescan = FALSE;
-        schedule_touch(s, e);
+    /* Not watched, or not wholly: scan often. Watched: now and then, for what no event tells. */
+    gint64 due = e->scanned_usec +
+                 (e->watch != WATCH_ACTIVE || e->rescan ? SCAN_INTERVAL : VERIFY_LAG);
+    if (due > now) {
+        wait_until(e, due);
+        return;
     }
+    e->rescan = FALSE;
+    schedule_touch(s, e);
 }
 
 void
@@ -575,6 +592,8 @@ schedule_store_changed(Schedule *s, Entry *e, Store *store)
         return;
     if (!store_is_ready(store)) {
         t->known = FALSE;
+        if (e->requests.length)
+            schedule_look(s, e); /* a restore may wait for it */
         return;
     }
     t->durable_generation = 0;
@@ -623,6 +642,8 @@ schedule_is_current(const Entry *e, guint64 generation, const char **ret_why)
     *ret_why = NULL;
     if (e->row->suspended)
         *ret_why = "it is suspended";
+    else if (e->unbound)
+        *ret_why = e->unbound;
     else if (e->stuck_job)
         *ret_why = "the disk hangs: a copier that will not die has the file";
     else if (e->result == RESULT_FAILED || e->failures > e->row->retries)

@@ -36,6 +36,9 @@ void schedule_touch(Schedule *s, Entry *e);
 /* Whatever may run now runs: call when a recovery was queued or has ended. */
 void schedule_look(Schedule *s, Entry *e);
 
+/* A copier that will not die has the entry's file: nothing touches it until that copier is dead. */
+void schedule_stuck(Schedule *s, Entry *e, guint64 job);
+
 /* A store of the entry became ready, or ceased to be. */
 void schedule_store_changed(Schedule *s, Entry *e, Store *store);
 

@@ -14,6 +14,8 @@
 #include "daemon/stores.h"
 
 #define ABSENT_RETRY_SEC 10
+#define BACKOFF_MSEC     200
+#define ANSWER_SEC       120 /* a keeper that says nothing for so long hangs */
 
 typedef struct Request {
     StoreAnswer func;
@@ -32,7 +34,8 @@ struct Store {
     guint64     free_bytes, size_bytes, journal_bytes;
     Link       *link;
     GHashTable *requests; /* job -> Request */
-    guint       retry_source;
+    guint       retry_source, backoff_msec;
+    guint       answer_timer; /* runs while requests wait for an answer */
 };
 
 struct Stores {
@@ -128,7 +131,7 @@ on_opened(Store *store, Message *m)
     store->create = FALSE;
     store->seen_usec = g_get_real_time();
     store->refused = store->full = FALSE;
-    link_proved(store->link);
+    store->backoff_msec = BACKOFF_MSEC;
     set_state(store, STORE_READY, NULL);
 }
 
@@ -144,20 +147,45 @@ answer(Store *store, Message *m)
         r->func(store, m, NULL, r->data);
 }
 
+static gboolean
+on_no_answer(gpointer data)
+{
+    Store *store = data;
+
+    store->answer_timer = 0;
+    set_state(store, STORE_FAILED, "its keeper does not answer: its disk hangs");
+    link_kill(store->link);
+    fail_requests(store);
+    return G_SOURCE_REMOVE;
+}
+
+/* Every message starts the time anew. */
+static void
+watch_answers(Store *store)
+{
+    if (!store->answer_timer && g_hash_table_size(store->requests) > 0)
+        store->answer_timer = g_timeout_add_seconds(ANSWER_SEC, on_no_answer, store);
+}
+
 static void
 on_link(G_GNUC_UNUSED Link *link, Message *m, gpointer data)
 {
     Store *store = data;
 
+    g_clear_handle_id(&store->answer_timer, g_source_remove);
     if (!m) {
         if (store->state == STORE_READY)
             set_state(store, STORE_OPENING, "its keeper is being restarted");
         fail_requests(store);
         if (!store->stores->stopping && !store->retry_source) {
-            if (store->refused)
+            if (store->refused) {
                 store->retry_source = g_timeout_add_seconds(ABSENT_RETRY_SEC, on_retry, store);
-            else
-                store->retry_source = g_timeout_add(200, on_retry, store);
+            } else {
+                store->retry_source = g_timeout_add(store->backoff_msec, on_retry, store);
+                store->backoff_msec = MIN(store->backoff_msec * 2, ABSENT_RETRY_SEC * 1000);
+                if (store->backoff_msec >= 2000 && store->state == STORE_OPENING)
+                    set_state(store, STORE_FAILED, "its keeper ends again and again; see the log");
+            }
         }
         return;
     }
@@ -182,6 +210,7 @@ on_link(G_GNUC_UNUSED Link *link, Message *m, gpointer data)
                   message_name(m->type));
         link_kill(store->link);
     }
+    watch_answers(store);
 }
 
 static void
@@ -207,6 +236,7 @@ start(Store *store)
 static void
 store_free(Store *store)
 {
+    g_clear_handle_id(&store->answer_timer, g_source_remove);
     g_clear_handle_id(&store->retry_source, g_source_remove);
     link_free(store->link);
     g_hash_table_unref(store->requests);
@@ -253,6 +283,7 @@ stores_add(Stores *s, const char *name, const char *path, const char *uuid, gboo
     store->path = g_strdup(path);
     store->uuid = g_strdup(uuid);
     store->note = g_strdup("");
+    store->backoff_msec = BACKOFF_MSEC;
     store->create = create;
     store->requests = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     s->list = g_list_insert_sorted(s->list, store, compare_names);
@@ -408,9 +439,10 @@ store_request(Store *store, guint64 job, MessageType type, GVariant *body, const
     r->func = func;
     r->data = data;
     g_hash_table_insert(store->requests, g_memdup2(&job, sizeof job), r);
-    /* A failed send shows as the keeper's end, which answers all requests. */
-    if (link_send(store->link, type, body, fds, n_fds) || link_pid(store->link))
+    if (link_send(store->link, type, body, fds, n_fds)) {
+        watch_answers(store);
         return;
+    }
     g_autoptr(GError) error = NULL;
     throw_error(&error, FILEDUP_ERROR_AGAIN, "store \"%s\" is not available: %s", store->name,
                 store->note);

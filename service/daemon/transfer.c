@@ -27,6 +27,7 @@ typedef struct Part {
     guint64 request; /* the job under way at the store, or 0 */
     guint64 staged;  /* number of the staged file, or 0 */
     gboolean asked_to_stage;
+    AppendKind kind; /* as appended */
     int     staged_fd;
 } Part;
 
@@ -171,8 +172,9 @@ on_durable(G_GNUC_UNUSED Store *store, Message *m, const GError *failure, gpoint
                       &p->result.sequence, &p->result.stamp_usec, &p->result.time_usec);
         p->result.durable = message_error_check(outcome, &p->result.errnum, &error);
     }
-    if (p->result.durable)
+    if (p->result.durable && p->kind == APPEND_STAGED)
         p->staged = 0; /* it belongs to the store's journal now */
+    p->result.damaged = g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_DAMAGED);
     if (error)
         p->result.error = g_strdup(error->message);
     if (--t->waiting == 0)
@@ -212,7 +214,7 @@ append(Transfer *t)
     t->waiting = 1; /* held until all are sent: an answer may come at once */
     for (guint i = 0; i < t->n_parts; i++) {
         Part *p = &t->parts[i];
-        AppendKind kind = append_kind(t, p->result.target);
+        AppendKind kind = p->kind = append_kind(t, p->result.target);
         int fds[2] = {t->sums_fd, t->content_fd};
         guint n_fds = kind == APPEND_CONTENT ? 2 : kind == APPEND_STAGED ? 1 : 0;
         if (kind == APPEND_STAGED && !p->staged)
@@ -420,6 +422,7 @@ transfer_start(const TransferRequest *request, TransferFunc func, gpointer data)
     Transfer *t = g_new0(Transfer, 1);
     Entry *e = request->entry;
     const Target *recorded = request->recorded;
+    const Target *place = recorded ? recorded : request->place;
     FileStat none = {0};
 
     t->request = *request;
@@ -451,7 +454,7 @@ transfer_start(const TransferRequest *request, TransferFunc func, gpointer data)
                    g_variant_new("(t@ay@ayu@" FILESTAT_TYPE "@ay@ay)", t->job,
                                  path_to_variant(e->folder), path_to_variant(t->name),
                                  (guint32) request->flags,
-                                 filestat_to_variant(recorded ? &recorded->stat : &none),
+                                 filestat_to_variant(place ? &place->stat : &none),
                                  bytes_to_variant(recorded ? recorded->hash : NULL,
                                                   recorded && recorded->has_hash ? HASH_BYTES : 0),
                                  attributes_to_variant(recorded ? recorded->attributes : NULL)),

@@ -21,6 +21,8 @@ typedef struct TransferRequest {
                                restore swapped out */
     CaptureFlags  flags;
     const Target *recorded; /* what to compare with, or NULL */
+    const Target *place;    /* where the file was seen last, or NULL: tells a deletion from another
+                               file system in its folder's place */
     PointCause    cause;
     gboolean      deletion; /* no capture: the file is gone, say so to the stores */
     GPtrArray    *targets;  /* of Target of the entry: who receives it (borrowed) */
@@ -33,6 +35,7 @@ typedef struct TransferTarget {
     gint64   stamp_usec; /* CLOCK_MONOTONIC, the keeper's */
     gint64   time_usec;  /* of the record */
     char    *error;      /* why not durable */
+    gboolean damaged;    /* the store has lost what it was to be changed: ask it anew */
     int      errnum;
 } TransferTarget;
 

@@ -51,6 +51,9 @@ answer_lookup(Keeper *k, GVariant *body)
     g_autoptr(FileView) v = view(k, path_from_variant(bytes));
     if (!v)
         return;
+    /* A mirror that somebody has removed is no content: what is said is that there is none. */
+    if (v->current && v->current->place == POINT_IN_MIRROR && mirror_is_missing(k->store.layout, v))
+        g_clear_pointer(&v->current, point_free);
     const Point *p = v->current ? v->current : &nothing;
     g_autofree char *mirror = v->current ? mirror_path(v->id, v->path) : g_strdup("");
     keeper_send(k, MESSAGE_KEEPER_FOUND,
@@ -90,8 +93,7 @@ open_content(Keeper *k, const FileView *v, const Point *p, int fds[2], GError **
     fds[0] = mirror_open(k->store.layout->root, v, p, error);
     if (fds[0] < 0)
         return FALSE;
-    g_autoptr(GBytes) sums =
-        store_sums(k->store.catalog, k->store.layout->staged, v, p, error);
+    g_autoptr(GBytes) sums = store_sums(k->store.catalog, k->store.layout->staged, v, p, error);
     if (!sums)
         return FALSE;
     gsize n;

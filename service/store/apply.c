@@ -17,9 +17,13 @@
  *  (2) Step 3 is durable before 5: at no instant is a kept content without a name.
  *  (3) `applied` is the sequence before the oldest transaction that is still pending.
  *
- *  (4) A content that turns out not to be what was captured never becomes a mirror. Its transactions
- *      are given up (apply_abandon), what the mirror has stays, and the keeper ends: the next
- *      opening reports damage, and the file's row fits no original any more, so it is captured anew.
+ *  (4) A content that turns out not to be what was captured never becomes a mirror. Its
+ * transactions are given up (apply_abandon), what the mirror has stays, and the next opening
+ * reports damage; the file's row fits no original any more, so it is captured anew. A point that is
+ * so is left out, and what else is pending of the file applied. (5) A mirror that somebody has
+ * removed stops nothing: its content is gone, the row says that there is none (so the original is
+ * captured anew), and the points stay. (6) An error of the catalog is FATAL or, without space,
+ * AGAIN. Any other concerns this file alone.
  *
  * CRASH POINTS  apply-begin, apply-folder, apply-point-built, apply-point, apply-kept, apply-built,
  *            apply-renamed, apply-attributes, apply-committed, apply-cleaned
@@ -80,23 +84,55 @@ apply_point(const Store *s, const FileView *v, Point *p, GError **error)
     return TRUE;
 }
 
-/* Steps 2 and 3. */
+/* Errors of the kinds that concern all files are not this one's (invariant 6). */
 static gboolean
-apply_points(const Store *s, FileView *v, GError **error)
+of_this_file(gboolean ok, GError **error)
 {
-    for (guint i = 0; i < v->points->len; i++) {
+    if (!ok && error && *error &&
+        (g_error_matches(*error, FILEDUP_ERROR, FILEDUP_ERROR_FATAL) ||
+         g_error_matches(*error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY)))
+        (*error)->code = FILEDUP_ERROR_DENIED;
+    return ok;
+}
+
+/* Step 3. */
+static gboolean
+apply_keep(const Store *s, const FileView *v, Point *p, GError **error)
+{
+    if (!(p->sums = catalog_sums(s->catalog, v->id, error)))
+        return FALSE;
+    if (!of_this_file(mirror_keep(s->layout, v, p, error), error))
+        return FALSE;
+    crash_point("apply-kept");
+    return TRUE;
+}
+
+/* Steps 2 and 3. *ret_lost: a point that was acknowledged had to be left out. */
+static gboolean
+apply_points(const Store *s, FileView *v, gboolean *ret_lost, GError **error)
+{
+    for (guint i = 0; i < v->points->len;) {
+        g_autoptr(GError) local = NULL;
         Point *p = v->points->pdata[i];
-        if (!p->fresh)
+        gboolean journal = p->place == POINT_IN_JOURNAL;
+        gboolean ok = TRUE;
+
+        if (p->fresh && journal)
+            ok = of_this_file(apply_point(s, v, p, &local), &local);
+        else if (p->fresh && p->place == POINT_IN_MIRROR)
+            ok = apply_keep(s, v, p, &local);
+        if (ok) {
+            i++;
             continue;
-        if (p->place == POINT_IN_JOURNAL) {
-            if (!apply_point(s, v, p, error))
-                return FALSE;
-        } else if (p->place == POINT_IN_MIRROR) {
-            if (!(p->sums = catalog_sums(s->catalog, v->id, error)) ||
-                !mirror_keep(s->layout, v, p, error))
-                return FALSE;
-            crash_point("apply-kept");
         }
+        if (!p->lost) {
+            g_propagate_error(error, g_steal_pointer(&local));
+            return FALSE;
+        }
+        g_autofree char *text = path_escape(v->path); /* invariants 4 and 5 */
+        g_warning("'%s': a point cannot be kept: %s", text, local->message);
+        *ret_lost |= journal;
+        g_ptr_array_remove_index(v->points, i);
     }
     return TRUE;
 }
@@ -133,18 +169,38 @@ clean_up(const Store *s, const FileView *v, const GPtrArray *transactions)
     }
 }
 
+/* Invariant 5. */
 static gboolean
-apply_steps(Store *s, FileView *v, GError **error)
+apply_attributes(const Store *s, FileView *v, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+
+    if (of_this_file(mirror_set_attributes(s->layout, v, &local), &local))
+        return TRUE;
+    if (!v->current->lost) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
+    g_autofree char *text = path_escape(v->path);
+    g_warning("'%s': its mirror is gone: %s: it is to be captured anew", text, local->message);
+    g_clear_pointer(&v->current, point_free);
+    v->state = STORED_NOTHING;
+    v->mirror_ino = 0;
+    return TRUE;
+}
+
+static gboolean
+apply_steps(Store *s, FileView *v, gboolean *ret_lost, GError **error)
 {
     crash_point("apply-begin");
-    if (!mirror_prepare(s->layout, v, error))
+    if (!of_this_file(mirror_prepare(s->layout, v, error), error))
         return FALSE;
     crash_point("apply-folder");
-    if (!apply_points(s, v, error))
+    if (!apply_points(s, v, ret_lost, error))
         return FALSE;
     if (v->current && v->current->place == POINT_IN_JOURNAL)
-        return apply_content(s, v, error);
-    if (v->current && v->attributes_changed && !mirror_set_attributes(s->layout, v, error))
+        return of_this_file(apply_content(s, v, error), error);
+    if (v->current && v->attributes_changed && !apply_attributes(s, v, error))
         return FALSE;
     crash_point("apply-attributes");
     return TRUE;
@@ -152,7 +208,8 @@ apply_steps(Store *s, FileView *v, GError **error)
 
 /* Invariant 4. */
 static gboolean
-apply_abandon(Store *s, const char *path, const GPtrArray *transactions, GError **error)
+apply_abandon(Store *s, const char *path, const GPtrArray *transactions, guint64 applied,
+              GError **error)
 {
     const Transaction *newest = transactions->pdata[transactions->len - 1];
     g_autoptr(FileView) v = catalog_load(s->catalog, path, error);
@@ -166,7 +223,51 @@ apply_abandon(Store *s, const char *path, const GPtrArray *transactions, GError 
         v->current->stat = (FileStat){0};
         memset(v->current->hash, 0, HASH_BYTES);
     }
-    return catalog_save(s->catalog, v, 0, error) && catalog_set_lost(s->catalog, error);
+    return catalog_set_lost(s->catalog, error) && catalog_save(s->catalog, v, applied, error);
+}
+
+/* Steps 6 and 7. */
+static gboolean
+apply_finish(Store *s, const FileView *v, const GPtrArray *transactions, guint64 applied,
+             GError **error)
+{
+    if (!catalog_save(s->catalog, v, applied, error))
+        return FALSE;
+    crash_point("apply-committed");
+    clean_up(s, v, transactions);
+    crash_point("apply-cleaned");
+    return TRUE;
+}
+
+static void
+forget(Store *s, const char *path, guint64 applied)
+{
+    g_autofree char *key = g_strdup(path); /* it may be the transaction's own */
+
+    pending_remove(s->pending, key);
+    journal_release(s->journal, applied);
+}
+
+static gboolean
+apply_view(Store *s, FileView *v, const GPtrArray *transactions, guint64 applied,
+           gboolean *ret_given_up, GError **error)
+{
+    const Transaction *newest = transactions->pdata[transactions->len - 1];
+    gboolean done = newest->seq <= v->applied; /* by a run before, out of order */
+    gboolean point_lost = FALSE;
+    g_autoptr(GError) local = NULL;
+
+    if (done || apply_steps(s, v, &point_lost, error))
+        return (!point_lost || catalog_set_lost(s->catalog, error)) &&
+               apply_finish(s, v, transactions, applied, error);
+    if (!view_lost(v))
+        return FALSE;
+    *ret_given_up = apply_abandon(s, v->path, transactions, applied, &local);
+    if (local) { /* the catalog's counts for more */
+        g_clear_error(error);
+        g_propagate_error(error, g_steal_pointer(&local));
+    }
+    return FALSE;
 }
 
 gboolean
@@ -176,25 +277,22 @@ apply_file(Store *s, const char *path, GError **error)
     guint64 last = journal_last_seq(s->journal);
     guint64 applied = pending_applied_without(s->pending, path, last); /* invariant 3 */
     g_autofree char *text = path_escape(path);
+    g_autoptr(GError) local = NULL;
+    gboolean given_up = FALSE;
 
     if (!transactions)
         return TRUE;
-    g_autoptr(FileView) v = store_view(s, path, error);
-    const Transaction *newest = transactions->pdata[transactions->len - 1];
-    gboolean done = v && newest->seq <= v->applied; /* by a run before, out of order */
-    if (v && !done && !apply_steps(s, v, error)) {
-        g_autoptr(GError) local = NULL;
-        if (view_lost(v) && !apply_abandon(s, path, transactions, &local))
-            g_warning("applying '%s': giving it up: %s", text, local->message);
-        return throw_prefixed(error, "applying '%s'", text);
-    }
-    if (!v || !catalog_save(s->catalog, v, applied, error))
-        return throw_prefixed(error, "applying '%s'", text);
-    crash_point("apply-committed");
-    clean_up(s, v, transactions);
-    crash_point("apply-cleaned");
-    g_autofree char *key = g_strdup(path); /* it may be the transaction's own */
-    pending_remove(s->pending, key);
-    journal_release(s->journal, applied);
-    return TRUE;
+    g_autoptr(FileView) v = store_view(s, path, &local);
+    gboolean ok = v && apply_view(s, v, transactions, applied, &given_up, &local);
+    if (ok || given_up)
+        forget(s, path, applied);
+    if (ok)
+        return TRUE;
+    if (g_error_matches(local, FILEDUP_ERROR, FILEDUP_ERROR_BUSY))
+        local->code = FILEDUP_ERROR_FATAL; /* the catalog's, which is ours alone */
+    if (given_up)
+        local->code = FILEDUP_ERROR_DAMAGED;
+    (void) throw_prefixed(&local, "applying '%s'", text);
+    g_propagate_error(error, g_steal_pointer(&local));
+    return FALSE;
 }

@@ -20,7 +20,9 @@ typedef struct Store {
 /* What the store has of a path, pending transactions included. */
 FileView *store_view(const Store *s, const char *path, GError **error);
 
-/* Applies all that is pending of one path. Whatever fails, it can be done again. */
+/* Applies all that is pending of one path. FALSE with an error: FATAL is the catalog's; any other
+ * concerns this file alone, and it can be done again, unless nothing is pending of the path any more:
+ * then its content had to be given up (DAMAGED). */
 gboolean apply_file(Store *s, const char *path, GError **error);
 
 /* The sums of a point of the view, wherever it is. */

@@ -17,8 +17,10 @@
 #include "base/path.h"
 #include "base/sums.h"
 #include "store/keeper.h"
+#include "store/mirror.h"
 #include "store/staged.h"
 
+#define IDS_MAX        16384
 #define SUMS_MAX_BYTES ((gsize) 1 << 30)
 
 /* What DAEMON_APPEND brought, until it is a transaction. */
@@ -28,7 +30,7 @@ typedef struct Intake {
     GBytes *content;
     GBytes *sums;
     GArray *extents;
-    int     errnum;
+    int errnum;
 } Intake;
 
 static void
@@ -152,7 +154,8 @@ parse(const Message *m, Intake *in, GError **error)
     if (n_hash == HASH_BYTES)
         memcpy(c->hash, hash_bytes, HASH_BYTES);
     else if (n_hash != 0 || capture_has_content(c))
-        return throw_error(error, FILEDUP_ERROR_REFUSED, "a hash of %" G_GSIZE_FORMAT " bytes", n_hash);
+        return throw_error(error, FILEDUP_ERROR_REFUSED, "a hash of %" G_GSIZE_FORMAT " bytes",
+                           n_hash);
     if (capture_has_content(c))
         c->size_bytes = c->stat.size_bytes;
     return TRUE;
@@ -217,8 +220,9 @@ take_content(Message *m, Intake *in, GError **error)
     gsize n = g_bytes_get_size(in->content);
     if (n != in->capture.size_bytes)
         return throw_error(error, FILEDUP_ERROR_REFUSED,
-                           "a content of %" G_GSIZE_FORMAT " bytes for a file of %" G_GUINT64_FORMAT, n,
-                           in->capture.size_bytes);
+                           "a content of %" G_GSIZE_FORMAT
+                           " bytes for a file of %" G_GUINT64_FORMAT,
+                           n, in->capture.size_bytes);
     g_autoptr(GBytes) sums = point_sums(g_bytes_get_data(in->content, NULL), n);
     if (!g_bytes_equal(sums, in->sums))
         return throw_error(error, FILEDUP_ERROR_REFUSED, "a content that has not the sums given");
@@ -232,7 +236,8 @@ take_staged(Keeper *k, Intake *in, GError **error)
     Capture *c = &in->capture;
 
     if (!g_hash_table_contains(k->staged, &c->staged))
-        return throw_error(error, FILEDUP_ERROR_REFUSED, "no staged file %" G_GUINT64_FORMAT, c->staged);
+        return throw_error(error, FILEDUP_ERROR_REFUSED, "no staged file %" G_GUINT64_FORMAT,
+                           c->staged);
     return staged_finish(k->store.layout->staged, c->staged, c->size_bytes, in->sums,
                          &c->staged_ino, error); /* invariant 2 */
 }
@@ -248,6 +253,12 @@ check_known(Keeper *k, const Capture *c, GError **error)
         return FALSE;
     if (!v->current)
         return throw_error(error, FILEDUP_ERROR_NO_ENTRY, "the store has nothing of it");
+    gboolean bare = v->current->place == POINT_IN_MIRROR &&
+                    (memcmp(v->current->hash, none, HASH_BYTES) == 0 || /* given up (apply.c) */
+                     mirror_is_missing(k->store.layout, v));
+    if (c->kind == APPEND_ATTRIBUTES && bare)
+        return throw_error(error, FILEDUP_ERROR_DAMAGED,
+                           "its content is not in the store any more");
     if (c->kind == APPEND_ATTRIBUTES && memcmp(c->hash, none, HASH_BYTES) != 0 &&
         memcmp(c->hash, v->current->hash, HASH_BYTES) != 0)
         return throw_error(error, FILEDUP_ERROR_REFUSED, "attributes of another content");
@@ -270,19 +281,24 @@ take(Keeper *k, Message *m, Intake *in, GError **error)
 
 /* ---- journalling ---- */
 
+/* An id stays with its path, so it can be remembered: the catalog is kept out of an append's way.
+ */
 static gboolean
 file_id(Keeper *k, const char *path, guint64 *ret_id, GError **error)
 {
-    const GPtrArray *waiting = pending_of(k->store.pending, path);
+    const guint64 *known = g_hash_table_lookup(k->ids, path);
 
-    if (waiting) {
-        *ret_id = ((const Transaction *) waiting->pdata[0])->capture.file;
+    if (known) {
+        *ret_id = *known;
         return TRUE;
     }
-    g_autoptr(FileView) v = catalog_load(k->store.catalog, path, error);
+    g_autoptr(FileView) v = store_view(&k->store, path, error);
     if (!v)
         return FALSE;
     *ret_id = v->id ? v->id : k->next_file++;
+    if (g_hash_table_size(k->ids) >= IDS_MAX)
+        g_hash_table_remove_all(k->ids);
+    g_hash_table_insert(k->ids, g_strdup(path), g_memdup2(ret_id, sizeof *ret_id));
     return TRUE;
 }
 

@@ -14,13 +14,13 @@
  *  (3) A transaction never spans segments, and starts on a multiple of 4096: an append rewrites no
  *      acknowledged block.
  *  (4) A segment is synced before the header of the next is written.
- *  (5) A segment is used again only when the catalog durably says that its last sequence is applied.
- *  (6) `seq` never goes back, nor does the record time.
+ *  (5) A segment is used again only when the catalog durably says that its last sequence is
+ * applied. (6) `seq` never goes back, nor does the record time.
  *
  * SWITCH   Opening copies the valid tail into one segment of the next incarnation, as large as need
- *          be: its records first, synced; then its header, synced; then the folder. Only segments of
- *          the highest valid incarnation count, so that header is the switch: before it the old
- *          chain is the journal, after it the new one. Nothing is applied or acknowledged earlier.
+ *          be: its records first, synced; then its header, synced; then the folder. Only segments
+ * of the highest valid incarnation count, so that header is the switch: before it the old chain is
+ * the journal, after it the new one. Nothing is applied or acknowledged earlier.
  *
  * STATES   journal_open -> OPEN -> FAILED (journal_fail)
  *
@@ -39,23 +39,27 @@
 #include "store/journal.h"
 #include "store/scan.h"
 
+#define BUFFER_KEEP_BYTES (1024 * 1024)
+
 struct Journal {
-    Fd      folder;
-    char   *uuid;
+    Fd folder;
+    char *uuid;
     guint64 segment_bytes;
 
-    gboolean   failed;
+    gboolean failed;
+    GByteArray
+        *buffer; /* of the transaction being written; kept, for its pages are there already */
     GPtrArray *segments; /* all files */
-    Segment   *current;
-    guint64    at; /* where the next transaction goes in it */
-    gboolean   dirty;
-    guint32    incarnation, epoch;
-    guint64    index;
-    guint64    prev_seq, prev_sum; /* of the last record in the chain */
-    guint64    next_seq;
-    guint64    durable;  /* sequence */
-    guint64    released; /* sequence */
-    gint64     last_time_usec;
+    Segment *current;
+    guint64 at; /* where the next transaction goes in it */
+    gboolean dirty;
+    guint32 incarnation, epoch;
+    guint64 index;
+    guint64 prev_seq, prev_sum; /* of the last record in the chain */
+    guint64 next_seq;
+    guint64 durable;  /* sequence */
+    guint64 released; /* sequence */
+    gint64 last_time_usec;
 };
 
 void
@@ -70,6 +74,7 @@ journal_close(Journal *j)
     if (!j)
         return;
     g_clear_pointer(&j->segments, g_ptr_array_unref);
+    g_clear_pointer(&j->buffer, g_byte_array_unref);
     fd_clear(j->folder);
     g_free(j->uuid);
     g_free(j);
@@ -266,7 +271,8 @@ guint64
 journal_need(const Capture *c, const GArray *extents)
 {
     gsize attributes = c->attributes ? g_bytes_get_size(c->attributes) : 0;
-    guint64 need = TRANSACTION_ALIGN + 4 * RECORD_HEADER_BYTES + 1024 + strlen(c->path) + attributes;
+    guint64 need =
+        TRANSACTION_ALIGN + 4 * RECORD_HEADER_BYTES + 1024 + strlen(c->path) + attributes;
 
     for (guint i = 0; extents && i < extents->len; i++) {
         const Extent *e = &g_array_index(extents, Extent, i);
@@ -324,13 +330,14 @@ Transaction *
 journal_write(Journal *j, Capture *c, const guint8 *content, const GArray *extents, GError **error)
 {
     g_autoptr(Transaction) t = g_new0(Transaction, 1);
-    g_autoptr(GByteArray) out = g_byte_array_new();
     g_autoptr(GBytes) begin = capture_begin_payload(c);
+    GByteArray *out = j->buffer;
 
     if (j->failed) {
         refuse_failed(error);
         return NULL;
     }
+    g_byte_array_set_size(out, 0);
     t->capture = *c;
     *c = (Capture){0};
     t->extents = g_array_new(FALSE, FALSE, sizeof(Extent));
@@ -368,6 +375,10 @@ journal_write(Journal *j, Capture *c, const guint8 *content, const GArray *exten
     j->at += out->len;
     j->current->last_seq = t->seq;
     j->dirty = TRUE;
+    if (out->len > BUFFER_KEEP_BYTES) {
+        g_byte_array_unref(j->buffer);
+        j->buffer = g_byte_array_new();
+    }
     return g_steal_pointer(&t);
 }
 
@@ -495,7 +506,8 @@ journal_open(int journal_fd, const JournalOptions *o, Pending *pending, JournalR
     if (o->lost) {
         report->damage = TRUE;
         if (!report->note)
-            report->note = g_strdup("a content in the journal or in staged/ could not be read back");
+            report->note =
+                g_strdup("a content in the journal or in staged/ could not be read back");
     }
     if (o->incarnation > scan->incarnation) { /* the catalog learns of one after the switch to it */
         report->damage = TRUE;
@@ -504,6 +516,7 @@ journal_open(int journal_fd, const JournalOptions *o, Pending *pending, JournalR
     }
 
     g_autoptr(Journal) j = g_new0(Journal, 1);
+    j->buffer = g_byte_array_new();
     j->folder = fcntl(journal_fd, F_DUPFD_CLOEXEC, 0);
     j->uuid = g_strdup(o->uuid);
     j->segment_bytes = o->segment_bytes;

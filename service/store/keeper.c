@@ -15,8 +15,12 @@
  * INVARIANTS
  *  (1) KEEPER_DURABLE without an error is sent after the fdatasync that covers it, and only then.
  *  (2) After an error of journal or catalog (`failed`) nothing is acknowledged: the role exits with
- *      1, and recovery finds out what is true. A full store is no such error.
+ *      1, and recovery finds out what is true. A full store is no such error, and what is wrong
+ * with one file (its mirror cannot be read or replaced) is none either: that file is `stuck`, tried
+ *      again with back-off, and hinders no other.
  *  (3) `clean` is set only with nothing pending, and cleared before anything is accepted.
+ *  (4) A content that had to be given up (apply.c, invariant 4) is made known by the next opening:
+ *      once all else is applied, the role exits for it.
  */
 
 #include "config.h"
@@ -33,10 +37,15 @@
 
 #define IDLE_USEC      20000                 /* apply so long after the last append       */
 #define LATEST_USEC    G_USEC_PER_SEC        /* and at the latest so long after the first */
-#define RETRY_USEC     (2 * G_USEC_PER_SEC)  /* without space: the next try               */
+#define RETRY_USEC     (2 * G_USEC_PER_SEC)  /* of a file that is stuck: the first one ... */
+#define RETRY_MAX_USEC (60 * G_USEC_PER_SEC) /* ... doubled, up to this                   */
 #define STOP_USEC      (3 * G_USEC_PER_SEC)  /* an orderly stop applies so long           */
 #define BATCH_MESSAGES 256
 #define BATCH_BYTES    (32 * 1024 * 1024)
+
+typedef struct Stuck {
+    gint64 next_usec, delay_usec;
+} Stuck;
 
 void
 keeper_fail(Keeper *k, const GError *error)
@@ -73,8 +82,8 @@ keeper_commit(Keeper *k)
     for (guint i = 0; i < k->unacked->len; i++) { /* invariant 1 */
         const Unacked *u = &g_array_index(k->unacked, Unacked, i);
         keeper_send(k, MESSAGE_KEEPER_DURABLE,
-                    g_variant_new("(t@" MESSAGE_ERROR_TYPE "txx)", u->job, message_error_new(NULL, 0),
-                                  u->seq, now, u->time_usec),
+                    g_variant_new("(t@" MESSAGE_ERROR_TYPE "txx)", u->job,
+                                  message_error_new(NULL, 0), u->seq, now, u->time_usec),
                     NULL, 0);
     }
     g_array_set_size(k->unacked, 0);
@@ -82,33 +91,81 @@ keeper_commit(Keeper *k)
     return TRUE;
 }
 
+/* Said once, not with every try. */
+static void
+set_stuck(Keeper *k, const char *path, const GError *error)
+{
+    Stuck *stuck = g_hash_table_lookup(k->stuck, path);
+
+    if (!stuck) {
+        if (g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_AGAIN))
+            g_debug("keeper: %s: retrying", error->message);
+        else
+            g_warning("keeper of '%s': %s: retrying; other files go on", k->store.layout->path,
+                      error->message);
+        stuck = g_new0(Stuck, 1);
+        stuck->delay_usec = RETRY_USEC;
+        g_hash_table_insert(k->stuck, g_strdup(path), stuck);
+    } else {
+        stuck->delay_usec = MIN(2 * stuck->delay_usec, RETRY_MAX_USEC);
+    }
+    stuck->next_usec = g_get_monotonic_time() + stuck->delay_usec;
+}
+
 gboolean
 keeper_apply(Keeper *k, const char *path, GError **error)
 {
+    g_autofree char *key = g_strdup(path); /* it may be the transaction's own */
     g_autoptr(GError) local = NULL;
 
     if (k->failed)
         return throw_error(error, FILEDUP_ERROR_FATAL, "the keeper failed before");
-    if (apply_file(&k->store, path, &local)) {
+    if (apply_file(&k->store, key, &local)) {
+        g_hash_table_remove(k->stuck, key);
         k->first_pending_usec = g_get_monotonic_time();
         return TRUE;
     }
-    if (g_error_matches(local, FILEDUP_ERROR, FILEDUP_ERROR_AGAIN)) {
-        g_debug("keeper: %s: retrying", local->message);
-        k->retry_usec = g_get_monotonic_time() + RETRY_USEC;
-    } else {
+    if (g_error_matches(local, FILEDUP_ERROR, FILEDUP_ERROR_FATAL)) {
         keeper_fail(k, local);
+    } else if (!pending_of(k->store.pending, key)) {
+        g_warning("keeper of '%s': %s", k->store.layout->path, local->message);
+        g_hash_table_remove(k->stuck, key);
+        k->lost = TRUE; /* invariant 4 */
+    } else {
+        set_stuck(k, key, local);
     }
     g_propagate_error(error, g_steal_pointer(&local));
     return FALSE;
 }
 
+/* The path that apply is to try next, stuck ones only when their time has come; NULL: none now. */
+static const char *
+next_path(Keeper *k, gint64 now)
+{
+    const Transaction *t = pending_oldest_but(k->store.pending, k->stuck);
+    GHashTableIter iter;
+    gpointer path, stuck;
+
+    if (t)
+        return t->capture.path;
+    g_hash_table_iter_init(&iter, k->stuck);
+    while (g_hash_table_iter_next(&iter, &path, &stuck))
+        if (((Stuck *) stuck)->next_usec <= now)
+            return path;
+    return NULL;
+}
+
 gboolean
 keeper_apply_oldest(Keeper *k, GError **error)
 {
-    const Transaction *oldest = pending_oldest(k->store.pending);
+    const Transaction *t = pending_oldest_but(k->store.pending, k->stuck);
 
-    return !oldest || keeper_apply(k, oldest->capture.path, error);
+    if (k->failed)
+        return throw_error(error, FILEDUP_ERROR_FATAL, "the keeper failed before");
+    if (!t)
+        return throw_error(error, FILEDUP_ERROR_AGAIN, "nothing more can be applied for now");
+    return keeper_apply(k, t->capture.path, NULL) || !k->failed ||
+           throw_error(error, FILEDUP_ERROR_FATAL, "the keeper failed");
 }
 
 /* ---- the loop ---- */
@@ -117,14 +174,19 @@ keeper_apply_oldest(Keeper *k, GError **error)
 static gint64
 apply_due(Keeper *k)
 {
-    const Transaction *oldest = pending_oldest(k->store.pending);
+    const Transaction *oldest = pending_oldest_but(k->store.pending, k->stuck);
+    gint64 due = G_MAXINT64;
+    GHashTableIter iter;
+    gpointer stuck;
 
-    if (!oldest)
-        return G_MAXINT64;
-    if (oldest->first_seq <= k->drain_through)
-        return k->retry_usec;
-    gint64 due = MIN(k->last_append_usec + IDLE_USEC, k->first_pending_usec + LATEST_USEC);
-    return MAX(due, k->retry_usec);
+    if (oldest && oldest->first_seq <= k->drain_through)
+        return 0;
+    if (oldest)
+        due = MIN(k->last_append_usec + IDLE_USEC, k->first_pending_usec + LATEST_USEC);
+    g_hash_table_iter_init(&iter, k->stuck);
+    while (g_hash_table_iter_next(&iter, NULL, &stuck))
+        due = MIN(due, ((Stuck *) stuck)->next_usec);
+    return due;
 }
 
 static void
@@ -133,9 +195,22 @@ apply_if_due(Keeper *k, gint64 now)
     if (apply_due(k) > now)
         return;
     /* What waits now is applied whatever comes meanwhile, with the socket looked at in between. */
-    if (pending_oldest(k->store.pending)->first_seq > k->drain_through)
+    const Transaction *oldest = pending_oldest_but(k->store.pending, k->stuck);
+    if (oldest && oldest->first_seq > k->drain_through)
         k->drain_through = journal_last_seq(k->store.journal);
-    (void) keeper_apply_oldest(k, NULL);
+    const char *path = next_path(k, now);
+    if (path)
+        (void) keeper_apply(k, path, NULL);
+}
+
+/* Invariant 4. */
+static void
+tell_what_is_lost(Keeper *k)
+{
+    static const GError lost = {.message = (char *) "a content had to be given up"};
+
+    if (k->lost && !pending_oldest_but(k->store.pending, k->stuck))
+        keeper_fail(k, &lost);
 }
 
 /* FALSE: stop. */
@@ -225,7 +300,7 @@ prepare_when_idle(Keeper *k)
 {
     LayoutSpace space;
 
-    if (pending_oldest(k->store.pending) || has_input(k))
+    if (pending_oldest_but(k->store.pending, k->stuck) || has_input(k))
         return;
     if (layout_space(k->store.layout, &space, NULL) &&
         space.free_bytes > space.reserve_bytes + 4 * space.segment_bytes)
@@ -241,6 +316,7 @@ serve(Keeper *k)
             return turn;
         answer_space(k, FALSE);
         apply_if_due(k, g_get_monotonic_time());
+        tell_what_is_lost(k);
         if (k->failed)
             return turn;
         prepare_when_idle(k);
@@ -302,7 +378,8 @@ open_journal(Keeper *k, const CatalogState *state, JournalReport *report, GError
     if (!k->store.journal)
         return FALSE;
     if (!state->clean)
-        g_debug("keeper: it was not stopped in order; %u transactions recovered", report->recovered);
+        g_debug("keeper: it was not stopped in order; %u transactions recovered",
+                report->recovered);
     if (!report->direct)
         g_debug("keeper: no O_DIRECT here: recovery reads through the page cache");
     return TRUE;
@@ -358,7 +435,9 @@ keeper_clear(Keeper *k)
     g_clear_pointer(&k->store.catalog, catalog_close);
     g_clear_pointer(&k->store.layout, layout_close);
     g_clear_pointer(&k->unacked, g_array_unref);
+    g_clear_pointer(&k->stuck, g_hash_table_unref);
     g_clear_pointer(&k->staged, g_hash_table_unref);
+    g_clear_pointer(&k->ids, g_hash_table_unref);
     g_clear_pointer(&k->channel, channel_free);
 }
 
@@ -368,10 +447,9 @@ stop(Keeper *k)
     gint64 end = g_get_monotonic_time() + STOP_USEC;
     g_autoptr(GError) error = NULL;
 
-    while (pending_oldest(k->store.pending) && g_get_monotonic_time() < end)
-        if (!keeper_apply_oldest(k, NULL))
-            break;
-    if (k->failed || pending_oldest(k->store.pending))
+    while (g_get_monotonic_time() < end && keeper_apply_oldest(k, NULL))
+        ;
+    if (k->failed || k->lost || pending_oldest(k->store.pending)) /* invariants 3 and 4 */
         return;
     if (!catalog_set_clean(k->store.catalog, journal_last_seq(k->store.journal), &error)) {
         keeper_fail(k, error);
@@ -387,7 +465,9 @@ keeper_main(const RoleArgs *args, Channel *channel)
 
     k.store.pending = pending_new();
     k.unacked = g_array_new(FALSE, FALSE, sizeof(Unacked));
+    k.stuck = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     k.staged = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    k.ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     gboolean ok = open_and_say(&k, args);
     if (ok) {
         answer_space(&k, TRUE);

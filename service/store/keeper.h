@@ -21,26 +21,31 @@ typedef struct Keeper {
 
     GArray     *unacked;       /* Unacked: written, and not durable yet          */
     gsize       unacked_bytes;
+    GHashTable *stuck;         /* path -> Stuck: cannot be applied for now       */
     GHashTable *staged;        /* number -> size, both guint64: handed out       */
     guint64     next_staged;
     guint64     next_file;
+    GHashTable *ids;           /* path -> file id (guint64), of recent appends   */
 
     gint64  last_append_usec;   /* of the monotonic clock, as all here           */
     gint64  first_pending_usec; /* since when something waits to be applied      */
-    gint64  retry_usec;         /* apply found no space: not before this         */
     guint64 drain_through;      /* apply up to this sequence, however busy       */
     gint64  space_said_usec, space_looked_usec;
     guint64 space_said_free;
+    gboolean lost;              /* a content was given up: the next opening says so, soon        */
     gboolean failed;            /* nothing may be acknowledged any more: the role exits non-zero */
 } Keeper;
 
 /* One fdatasync for all that was written, then the answers. FALSE: k->failed. */
 gboolean keeper_commit(Keeper *k);
 
-/* Applies the file of the oldest pending transaction. FALSE with an error: AGAIN (there is no
- * space, it is retried later) or worse (then k->failed). */
-gboolean keeper_apply_oldest(Keeper *k, GError **error);
+/* Applies one path. FALSE with an error: it is retried later, as no other path is hindered by, or
+ * its content was given up (k->lost), or k->failed. */
 gboolean keeper_apply(Keeper *k, const char *path, GError **error);
+
+/* Takes the oldest path that is not stuck one step on: it is applied, or stuck. FALSE with an error:
+ * there is none (AGAIN), or k->failed. */
+gboolean keeper_apply_oldest(Keeper *k, GError **error);
 
 /* Said once where nothing goes on. */
 void keeper_fail(Keeper *k, const GError *error);

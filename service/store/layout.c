@@ -1,12 +1,9 @@
 /* layout.c - the folders of a store, its identity, and who has it
  *
  *   STORE/store.conf   format = 1; uuid = "...";  written last: a folder without it is no store
- *         lock         flock; "host pid boot-id" of the keeper that has it, empty after an orderly end
- *         journal/     journal.c
- *         catalog.db   catalog.c
- *         mirrors/     mirror.c
- *         history/     points: whole contents, mirror.c
- *         staged/      contents that are on their way into mirrors/ or history/
+ *         lock         flock; "host pid boot-id" of the keeper that has it, empty after an orderly
+ * end journal/     journal.c catalog.db   catalog.c mirrors/     mirror.c history/     points:
+ * whole contents, mirror.c staged/      contents that are on their way into mirrors/ or history/
  *
  * INVARIANTS
  *  (1) A store is known by its uuid. Where another one, or none, is found, nothing is created or
@@ -70,13 +67,15 @@ check_owner(const char *path, GError **error)
     if (st.st_uid != 0)
         return throw_error(error, FILEDUP_ERROR_FATAL,
                            "'%s' is owned by uid %u: every folder above a store of the system must "
-                           "be root's", path, st.st_uid);
+                           "be root's",
+                           path, st.st_uid);
     if (S_ISLNK(st.st_mode))
         return TRUE;
     if ((st.st_mode & S_IWOTH) || ((st.st_mode & S_IWGRP) && st.st_gid != 0))
         return throw_error(error, FILEDUP_ERROR_FATAL,
                            "'%s' can be written by others: chmod go-w it, or choose another place "
-                           "for the store", path);
+                           "for the store",
+                           path);
     return TRUE;
 }
 
@@ -155,7 +154,8 @@ write_conf(int root, const char *uuid, GError **error)
 {
     g_autofree char *text =
         g_strdup_printf("# A filedup store. mirrors/ has the files; *.origin says whose.\n"
-                        "format = %d;\nuuid = \"%s\";\n", STORE_FORMAT, uuid);
+                        "format = %d;\nuuid = \"%s\";\n",
+                        STORE_FORMAT, uuid);
     g_auto(Fd) fd = openat(root, CONF_NAME ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
     if (fd < 0 || !fd_pwrite_full(fd, text, strlen(text), 0) || fsync(fd) < 0 ||
@@ -277,9 +277,9 @@ layout_release(Layout *l)
 static gboolean
 is_ours(const char *name)
 {
-    static const char *const others[] = {LOCK_NAME, CONF_NAME ".new", CATALOG_NAME,
-                                         CATALOG_NAME "-wal", CATALOG_NAME "-shm",
-                                         CATALOG_NAME "-journal", "lost+found"};
+    static const char *const others[] = {
+        LOCK_NAME,           CONF_NAME ".new",        CATALOG_NAME, CATALOG_NAME "-wal",
+        CATALOG_NAME "-shm", CATALOG_NAME "-journal", "lost+found"};
 
     for (guint i = 0; i < G_N_ELEMENTS(folders); i++)
         if (g_str_equal(name, folders[i]))

@@ -223,25 +223,43 @@ mirror_place(const Layout *l, const char *name, const char *target, guint64 *ret
 }
 
 gboolean
-mirror_keep(const Layout *l, const FileView *v, const Point *p, GError **error)
+mirror_is_missing(const Layout *l, const FileView *v)
+{
+    g_autofree char *name = mirror_path(v->id, v->path);
+    struct stat st;
+
+    return fstatat(l->root, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
+gboolean
+mirror_keep(const Layout *l, const FileView *v, Point *p, GError **error)
 {
     g_autofree char *from = mirror_path(v->id, v->path);
     g_autofree char *to = mirror_history_path(v->id, p->id, v->path);
 
     /* If the name is there, this step was done, synced, before the mirror was replaced. */
-    if (linkat(l->root, from, l->root, to, 0) < 0 && errno != EEXIST)
+    if (linkat(l->root, from, l->root, to, 0) < 0 && errno != EEXIST &&
+        faccessat(l->root, to, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+        int errnum = errno;
+        p->lost = mirror_is_missing(l, v);
+        errno = errnum;
         return throw_errno(error, "keeping '%s'", from);
+    }
     return fd_sync_folder(l->history, ".", error); /* invariant 2 */
 }
 
 gboolean
-mirror_set_attributes(const Layout *l, const FileView *v, GError **error)
+mirror_set_attributes(const Layout *l, FileView *v, GError **error)
 {
     g_autofree char *name = mirror_path(v->id, v->path);
     g_auto(Fd) fd = openat(l->root, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
-    if (fd < 0)
+    if (fd < 0) {
+        int errnum = errno;
+        v->current->lost = mirror_is_missing(l, v);
+        errno = errnum;
         return throw_errno(error, "opening '%s'", name);
+    }
     set_attributes(fd, v->current);
     if (fsync(fd) < 0)
         return throw_errno(error, "fsync of '%s'", name);
@@ -264,8 +282,9 @@ open_from_journal(const Transaction *t, GError **error)
     return reading;
 }
 
-/* An apply that a crash cut short may have done its moves, and the catalog not know it: then a staged
- * file is where it was to go, and an old mirror that was to be kept has its name in history/. */
+/* An apply that a crash cut short may have done its moves, and the catalog not know it: then a
+ * staged file is where it was to go, and an old mirror that was to be kept has its name in
+ * history/. */
 static int
 open_named(int root_fd, const FileView *v, const Point *p, const char *name)
 {

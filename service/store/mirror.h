@@ -27,11 +27,14 @@ gboolean mirror_place(const Layout *l, const char *name, const char *target, gui
                       GError **error);
 
 /* A second name, in history/, for the mirror that is about to be replaced; durable. Done already is
- * fine. */
-gboolean mirror_keep(const Layout *l, const FileView *v, const Point *p, GError **error);
+ * fine. p->lost: there is no mirror any more. */
+gboolean mirror_keep(const Layout *l, const FileView *v, Point *p, GError **error);
 
-/* Gives the mirror the attributes of v->current. */
-gboolean mirror_set_attributes(const Layout *l, const FileView *v, GError **error);
+/* Gives the mirror the attributes of v->current; that is `lost` if there is no mirror any more. */
+gboolean mirror_set_attributes(const Layout *l, FileView *v, GError **error);
+
+/* Somebody has removed it. */
+gboolean mirror_is_missing(const Layout *l, const FileView *v);
 
 /* The content of a point, read-only, wherever it is now; -1 with an error. */
 int mirror_open(int root_fd, const FileView *v, const Point *p, GError **error);

@@ -5,9 +5,9 @@
 #include "store/pending.h"
 
 struct Pending {
-    GQueue      queue; /* of Transaction, linked by their own links, by sequence */
+    GQueue queue;      /* of Transaction, linked by their own links, by sequence */
     GHashTable *paths; /* path -> GPtrArray of the same, owned here */
-    guint64     bytes;
+    guint64 bytes;
 };
 
 Pending *
@@ -55,6 +55,17 @@ const Transaction *
 pending_oldest(const Pending *p)
 {
     return p->queue.head ? p->queue.head->data : NULL;
+}
+
+const Transaction *
+pending_oldest_but(const Pending *p, GHashTable *paths)
+{
+    for (const GList *l = p->queue.head; l; l = l->next) {
+        const Transaction *t = l->data;
+        if (!paths || !g_hash_table_contains(paths, t->capture.path))
+            return t;
+    }
+    return NULL;
 }
 
 guint

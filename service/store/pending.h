@@ -16,6 +16,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Pending, pending_free)
 
 void               pending_add(Pending *p, Transaction *t); /* takes it */
 const Transaction *pending_oldest(const Pending *p);        /* NULL: none */
+/* The oldest of the paths that are not among these keys (NULL: none are). */
+const Transaction *pending_oldest_but(const Pending *p, GHashTable *paths);
 guint              pending_count(const Pending *p);
 guint64            pending_bytes(const Pending *p); /* of content in the journal */
 

@@ -19,10 +19,10 @@
 #include "store/scan.h"
 
 struct StoreReader {
-    Layout  *layout;
-    char    *scratch;
+    Layout *layout;
+    char *scratch;
     Catalog *catalog;
-    Scan    *scan; /* its segments hold what is pending */
+    Scan *scan; /* its segments hold what is pending */
     Pending *pending;
 };
 
@@ -207,8 +207,7 @@ list_one(StoreReader *r, GPtrArray *files, const char *path, GError **error)
 GPtrArray *
 store_reader_list(StoreReader *r, GError **error)
 {
-    g_autoptr(GPtrArray) files =
-        g_ptr_array_new_with_free_func((GDestroyNotify) stored_file_free);
+    g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func((GDestroyNotify) stored_file_free);
     g_autoptr(GPtrArray) paths = catalog_paths(r->catalog, error);
     g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
     g_autoptr(GList) waiting = pending_paths(r->pending);
@@ -250,8 +249,7 @@ store_reader_content(StoreReader *r, const char *path, guint64 point, StoredCont
         return throw_error(error, FILEDUP_ERROR_NO_ENTRY,
                            point ? "there is no such point" : "the store has nothing of it");
     g_auto(Fd) fd = mirror_open(r->layout->root, v, p, error);
-    g_autoptr(GBytes) sums =
-        fd < 0 ? NULL : store_sums(r->catalog, r->layout->staged, v, p, error);
+    g_autoptr(GBytes) sums = fd < 0 ? NULL : store_sums(r->catalog, r->layout->staged, v, p, error);
     if (!sums)
         return FALSE;
     *ret_content = (StoredContent){

@@ -6,8 +6,8 @@
  * RULES
  *  (1) Records are read in sequence. The log ends before the first that is not valid (record.c,
  *      VALID 2). A transaction without its commit does not exist.
- *  (2) But what had been *durable* and is not there is damage, not the end. Durable is all up to the
- *      highest `durable_through` of any valid transaction or segment header, and all before the
+ *  (2) But what had been *durable* and is not there is damage, not the end. Durable is all up to
+ * the highest `durable_through` of any valid transaction or segment header, and all before the
  *      first sequence of a later segment of the chain (a segment is synced before the next begins).
  *  (3) So the rest of a segment is searched behind an invalid record for whole transactions, which
  *      start on multiples of 4096, and later segments are read, before (2) can be told. What is
@@ -29,11 +29,11 @@
 
 typedef struct Found {
     Transaction *transaction;
-    gboolean     in_sequence; /* what it follows is there, or never was */
+    gboolean in_sequence; /* what it follows is there, or never was */
 } Found;
 
 typedef struct Walk {
-    Scan   *scan;
+    Scan *scan;
     guint64 applied;
     guint64 expected; /* sequence of the next record  */
     guint64 chain;    /* sum of the last one          */
@@ -41,8 +41,8 @@ typedef struct Walk {
     GArray *found;    /* of Found, in the chain's order */
 
     const Segment *segment;
-    const guint8  *image;
-    gsize          image_bytes;
+    const guint8 *image;
+    gsize image_bytes;
 } Walk;
 
 void
@@ -85,8 +85,11 @@ static gboolean
 add_to_transaction(const Walk *w, Transaction *t, const Record *r, guint64 at)
 {
     const guint8 *payload = w->image + at + RECORD_HEADER_BYTES;
-    Extent extent = {.offset = r->offset, .length = r->length, .sum = r->payload_sum,
-                     .position = at + RECORD_HEADER_BYTES, .hole = r->type == RECORD_HOLE};
+    Extent extent = {.offset = r->offset,
+                     .length = r->length,
+                     .sum = r->payload_sum,
+                     .position = at + RECORD_HEADER_BYTES,
+                     .hole = r->type == RECORD_HOLE};
 
     switch (r->type) {
     case RECORD_DATA:
@@ -107,8 +110,8 @@ add_to_transaction(const Walk *w, Transaction *t, const Record *r, guint64 at)
     }
 }
 
-/* The whole transaction at `at`; NULL: there is none. In a search its begin record is taken wherever
- * the sequence stands, if only not before. *ret_end is where the next one starts. */
+/* The whole transaction at `at`; NULL: there is none. In a search its begin record is taken
+ * wherever the sequence stands, if only not before. *ret_end is where the next one starts. */
 static Transaction *
 transaction_at(Walk *w, guint64 at, gboolean search, guint64 *ret_end)
 {

@@ -275,7 +275,8 @@ segment_void(Segment *s, GError **error)
     return TRUE;
 }
 
-/* A block that cannot be read is zeros, and so no record: the scan sees that something is missing. */
+/* A block that cannot be read is zeros, and so no record: the scan sees that something is missing.
+ */
 static gssize
 read_readable(int fd, guint8 *buffer, gsize n)
 {

@@ -82,11 +82,11 @@ capture_begin_payload(const Capture *c)
     gsize n = 0;
     const void *attributes = c->attributes ? g_bytes_get_data(c->attributes, &n) : NULL;
 
-    return serialise(g_variant_new(
-        "(u@ayuu@" FILESTAT_TYPE "@ay@ayuut)", BEGIN_FORMAT, path_to_variant(c->path),
-        (guint32) c->principal, (guint32) c->kind, filestat_to_variant(&c->stat),
-        bytes_to_variant(c->hash, HASH_BYTES), bytes_to_variant(attributes, n),
-        (guint32) c->quality, (guint32) c->cause, c->size_bytes));
+    return serialise(
+        g_variant_new("(u@ayuu@" FILESTAT_TYPE "@ay@ayuut)", BEGIN_FORMAT, path_to_variant(c->path),
+                      (guint32) c->principal, (guint32) c->kind, filestat_to_variant(&c->stat),
+                      bytes_to_variant(c->hash, HASH_BYTES), bytes_to_variant(attributes, n),
+                      (guint32) c->quality, (guint32) c->cause, c->size_bytes));
 }
 
 GBytes *
@@ -158,9 +158,10 @@ transaction_write_content(const Transaction *t, int fd, gboolean *ret_lost, GErr
         }
         *ret_lost = record_payload_sum(buffer, (gsize) e->length) != e->sum;
         if (*ret_lost)
-            return throw_error(error, FILEDUP_ERROR_DAMAGED,
-                               "journal segment '%s' differs from what was written at %" G_GUINT64_FORMAT,
-                               t->segment->name, e->position);
+            return throw_error(
+                error, FILEDUP_ERROR_DAMAGED,
+                "journal segment '%s' differs from what was written at %" G_GUINT64_FORMAT,
+                t->segment->name, e->position);
         if (!fd_pwrite_full(fd, buffer, (gsize) e->length, (goffset) e->offset))
             return throw_errno(error, "writing a copy");
     }

@@ -236,8 +236,8 @@ apply_killed_at_any_step_converges(void)
         g_autofree char *name = g_strdup_printf("store%u", i);
         g_autofree char *store = unit_path(name);
         /* The first, second and third time that apply comes there; each time once more after it. */
-        g_autofree char *crash =
-            g_strdup_printf("%s:%u", points[i % G_N_ELEMENTS(points)], i / (guint) G_N_ELEMENTS(points) + 1);
+        g_autofree char *crash = g_strdup_printf("%s:%u", points[i % G_N_ELEMENTS(points)],
+                                                 i / (guint) G_N_ELEMENTS(points) + 1);
         gboolean crashed = TRUE;
         Scene scene;
         Kit k;
@@ -371,7 +371,8 @@ a_content_that_is_lost_costs_no_other_and_is_reported(void)
     (void) APPEND(&k, "/g", "another", CAUSE_FIRST, QUALITY_STABLE);
     const GPtrArray *list = pending_of(k.store.pending, "/f");
     const Transaction *t = list->pdata[0];
-    g_autofree char *sums = g_strdup_printf("%s/%" G_GUINT64_FORMAT ".sums", staged, t->capture.staged);
+    g_autofree char *sums =
+        g_strdup_printf("%s/%" G_GUINT64_FORMAT ".sums", staged, t->capture.staged);
     unit_write(sums, "rubbish!", 8);
     CU_ASSERT_FALSE(apply_file(&k.store, "/f", &error));
     CU_ASSERT_PTR_NOT_NULL(error);

@@ -33,9 +33,17 @@ make_point(guint64 id, gsize n_sums)
     p->cause = CAUSE_CLOSE;
     p->quality = QUALITY_STABLE;
     p->size_bytes = 12345;
-    p->stat = (FileStat){.dev = 1, .ino = G_MAXUINT64, .mode = S_IFREG | 0640, .uid = 1000,
-                         .gid = 100, .nlink = 2, .size_bytes = 12345, .mtime_ns = -5,
-                         .ctime_ns = 6, .btime_ns = 7, .fsid = G_MAXUINT64 - 1};
+    p->stat = (FileStat){.dev = 1,
+                         .ino = G_MAXUINT64,
+                         .mode = S_IFREG | 0640,
+                         .uid = 1000,
+                         .gid = 100,
+                         .nlink = 2,
+                         .size_bytes = 12345,
+                         .mtime_ns = -5,
+                         .ctime_ns = 6,
+                         .btime_ns = 7,
+                         .fsid = G_MAXUINT64 - 1};
     p->attributes = g_bytes_new("attr", 4);
     memset(p->hash, (int) id, HASH_BYTES);
     p->sums = g_bytes_new_take(sums, n_sums);

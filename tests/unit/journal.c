@@ -20,13 +20,13 @@
 #define SMALL (64 * 1024)
 
 typedef struct Log {
-    char   *path; /* of the store */
-    char    uuid[UUID_TEXT_BYTES];
+    char *path; /* of the store */
+    char uuid[UUID_TEXT_BYTES];
     guint64 seqs[16]; /* of the transactions, first_seq beside */
     guint64 first[16];
     guint64 position[16], bytes[16];
-    guint   n;
-    char   *segment; /* path of the one that has them */
+    guint n;
+    char *segment; /* path of the one that has them */
 } Log;
 
 static void

@@ -403,6 +403,21 @@ a_full_store_refuses_and_lives_on(void)
     CU_ASSERT_EQUAL(umount2(mount_point, MNT_DETACH), 0);
 }
 
+static void
+a_store_of_the_system_below_a_folder_that_others_write_is_refused(void)
+{
+    g_autofree char *folder = unit_path("shared");
+    g_autofree char *path = g_build_filename(folder, "store", NULL);
+    g_autoptr(GError) error = NULL;
+
+    CU_ASSERT_EQUAL(mkdir(folder, 0777), 0);
+    CU_ASSERT_EQUAL(chmod(folder, 01777), 0); /* sticky is no better */
+    g_autoptr(Layout) l = layout_open(path, "", LAYOUT_CREATE, TRUE, NULL, &error);
+    CU_ASSERT_PTR_NULL(l);
+    CU_ASSERT_PTR_NOT_NULL(error);
+    CU_ASSERT_NOT_EQUAL(access(path, F_OK), 0);
+}
+
 /* An ext4 of its own, whose power can be cut. */
 static gboolean
 mount_ext4(const char *image, const char *mount_point)
@@ -467,6 +482,7 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_missing_catalog_is_not_replaced_by_an_empty_one),
     UNIT_TEST(lookup_tells_what_was_stored_before_and_after_it_is_applied),
     UNIT_TEST(a_full_store_refuses_and_lives_on),
+    UNIT_TEST(a_store_of_the_system_below_a_folder_that_others_write_is_refused),
     UNIT_TEST(what_was_acknowledged_survives_a_power_cut),
 };
 UNIT_MAIN("keeper", tests)

@@ -105,9 +105,10 @@ sparse_content_stays_sparse_and_equal(void)
     Kit k;
 
     memset(data + 1024 * 1024, 'x', 4096);
-    Extent pieces[] = {{.offset = 0, .length = 1024 * 1024, .hole = TRUE},
-                       {.offset = 1024 * 1024, .length = 4096},
-                       {.offset = 1024 * 1024 + 4096, .length = n - 1024 * 1024 - 4096, .hole = TRUE}};
+    Extent pieces[] = {
+        {.offset = 0, .length = 1024 * 1024, .hole = TRUE},
+        {.offset = 1024 * 1024, .length = 4096},
+        {.offset = 1024 * 1024 + 4096, .length = n - 1024 * 1024 - 4096, .hole = TRUE}};
     g_array_append_vals(extents, pieces, 3);
     kit_open(&k, store);
     g_auto(Capture) c = kit_capture("/sparse", data, n, CAUSE_FIRST, QUALITY_STABLE);

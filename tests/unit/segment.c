@@ -18,8 +18,14 @@ make(int folder, const char *name)
 {
     g_autoptr(GError) error = NULL;
     Segment *s = segment_create(folder, name, 65536, &error);
-    SegmentHeader header = {.uuid = UUID, .incarnation = 4, .epoch = 1, .flags = SEGMENT_DAMAGE,
-                            .index = 2, .first_seq = 1000, .chain = 77, .durable_through = 999};
+    SegmentHeader header = {.uuid = UUID,
+                            .incarnation = 4,
+                            .epoch = 1,
+                            .flags = SEGMENT_DAMAGE,
+                            .index = 2,
+                            .first_seq = 1000,
+                            .chain = 77,
+                            .durable_through = 999};
 
     UNIT_NO_ERROR(error);
     (void) segment_use(s, &header, &error);

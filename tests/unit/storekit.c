@@ -40,8 +40,8 @@ kit_try_open(Kit *k, const char *path, guint64 segment_bytes, GError **error)
     k->store.journal =
         journal_open(k->store.layout->journal, &options, k->store.pending, &k->report, error);
     k->next_file = k->state.last_file + 100;
-    return k->store.journal && catalog_set_open(k->store.catalog,
-                                                journal_incarnation(k->store.journal), error);
+    return k->store.journal &&
+           catalog_set_open(k->store.catalog, journal_incarnation(k->store.journal), error);
 }
 
 void
@@ -66,10 +66,16 @@ kit_close(Kit *k)
 static FileStat
 kit_stat(gsize n)
 {
-    return (FileStat){.dev = 1, .ino = 4711, .mode = S_IFREG | 0640, .uid = geteuid(),
-                      .gid = getegid(), .nlink = 1, .size_bytes = n,
+    return (FileStat){.dev = 1,
+                      .ino = 4711,
+                      .mode = S_IFREG | 0640,
+                      .uid = geteuid(),
+                      .gid = getegid(),
+                      .nlink = 1,
+                      .size_bytes = n,
                       .mtime_ns = G_GINT64_CONSTANT(1600000000123456789),
-                      .ctime_ns = G_GINT64_CONSTANT(1600000001000000000), .fsid = 99};
+                      .ctime_ns = G_GINT64_CONSTANT(1600000001000000000),
+                      .fsid = 99};
 }
 
 Capture
@@ -193,8 +199,7 @@ kit_content(Kit *k, const char *path, guint64 point)
     g_auto(Fd) fd = mirror_open(k->store.layout->root, v, p, &error);
     UNIT_NO_ERROR(error);
     g_autoptr(GBytes) data = read_whole(fd);
-    g_autoptr(GBytes) sums =
-        store_sums(k->store.catalog, k->store.layout->staged, v, p, &error);
+    g_autoptr(GBytes) sums = store_sums(k->store.catalog, k->store.layout->staged, v, p, &error);
     UNIT_NO_ERROR(error);
     g_autoptr(GBytes) own = point_sums(g_bytes_get_data(data, NULL), g_bytes_get_size(data));
     CU_ASSERT_TRUE(g_bytes_equal(sums, own));
@@ -222,8 +227,8 @@ kit_keeper_start(KitKeeper *k, const char *path, const char *uuid, gboolean crea
     k->pid = fork();
     CU_ASSERT_TRUE_FATAL(k->pid >= 0);
     if (k->pid == 0) {
-        RoleArgs args = {.kind = ROLE_KEEPER, .store_path = path, .store_uuid = uuid,
-                         .store_create = create};
+        RoleArgs args = {
+            .kind = ROLE_KEEPER, .store_path = path, .store_uuid = uuid, .store_create = create};
         (void) signal(SIGPIPE, SIG_IGN);
         close(pair[0]);
         _exit(keeper_main(&args, channel_new(pair[1])));
@@ -279,21 +284,21 @@ kit_keeper_append(KitKeeper *k, guint64 job, const char *path, AppendKind kind, 
     int fds[2] = {-1, -1};
 
     if (kind == APPEND_CONTENT) {
-        fds[0] = fd_from_bytes("sums", g_bytes_get_data(sums, NULL), g_bytes_get_size(sums), &error);
+        fds[0] =
+            fd_from_bytes("sums", g_bytes_get_data(sums, NULL), g_bytes_get_size(sums), &error);
         UNIT_NO_ERROR(error);
         fds[1] = fd_from_bytes("content", data, n, &error);
         UNIT_NO_ERROR(error);
     }
     GVariant *hash = g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, c.hash,
                                                kind == APPEND_CONTENT ? HASH_BYTES : 0, 1);
-    (void) channel_send(k->channel, MESSAGE_DAEMON_APPEND,
-                        g_variant_new("(t@ayuu@" FILESTAT_TYPE "@ay@ayuut)", job,
-                                      path_to_variant(path), (guint32) geteuid(), (guint32) kind,
-                                      filestat_to_variant(&c.stat), hash,
-                                      g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, NULL, 0, 1),
-                                      (guint32) QUALITY_STABLE, (guint32) cause,
-                                      G_GUINT64_CONSTANT(0)),
-                        fds, kind == APPEND_CONTENT ? 2 : 0, &error);
+    (void) channel_send(
+        k->channel, MESSAGE_DAEMON_APPEND,
+        g_variant_new("(t@ayuu@" FILESTAT_TYPE "@ay@ayuut)", job, path_to_variant(path),
+                      (guint32) geteuid(), (guint32) kind, filestat_to_variant(&c.stat), hash,
+                      g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, NULL, 0, 1),
+                      (guint32) QUALITY_STABLE, (guint32) cause, G_GUINT64_CONSTANT(0)),
+        fds, kind == APPEND_CONTENT ? 2 : 0, &error);
     UNIT_NO_ERROR(error);
     fd_clear(fds[0]);
     fd_clear(fds[1]);
@@ -319,9 +324,10 @@ kit_keeper_content(KitKeeper *k, const char *path, guint64 point, GError **error
 {
     g_autoptr(GVariant) carried = NULL;
 
-    (void) channel_send(k->channel, MESSAGE_DAEMON_CONTENT,
-                        g_variant_new("(t@ayt)", G_GUINT64_CONSTANT(1), path_to_variant(path), point),
-                        NULL, 0, NULL);
+    (void) channel_send(
+        k->channel, MESSAGE_DAEMON_CONTENT,
+        g_variant_new("(t@ayt)", G_GUINT64_CONSTANT(1), path_to_variant(path), point), NULL, 0,
+        NULL);
     g_autoptr(Message) m = kit_keeper_wait(k, MESSAGE_KEEPER_CONTENT);
     CU_ASSERT_PTR_NOT_NULL_FATAL(m);
     carried = g_variant_get_child_value(m->body, 1);

@@ -85,7 +85,8 @@ was_refused(const Recovery *r)
 
     return g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY) ||
            g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_DENIED) ||
-           g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_REFUSED);
+           g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_REFUSED) ||
+           g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY);
 }
 
 static void

@@ -75,7 +75,7 @@ apply_point(const Store *s, const FileView *v, Point *p, GError **error)
     g_autofree char *name = NULL;
     guint64 ino;
 
-    if (!mirror_build(s->layout, p, target, &name, error))
+    if (!mirror_build(s->layout, v, p, target, &name, error))
         return FALSE;
     crash_point("apply-point-built");
     if (!mirror_place(s->layout, name, target, &ino, error))
@@ -144,7 +144,7 @@ apply_content(const Store *s, FileView *v, GError **error)
     g_autofree char *target = mirror_path(v->id, v->path);
     g_autofree char *name = NULL;
 
-    if (!mirror_build(s->layout, v->current, target, &name, error))
+    if (!mirror_build(s->layout, v, v->current, target, &name, error))
         return FALSE;
     crash_point("apply-built");
     if (!mirror_place(s->layout, name, target, &v->mirror_ino, error))

@@ -152,31 +152,48 @@ build_copy(const Layout *l, Point *p, char **ret_name, GError **error)
     return TRUE;
 }
 
-/* The staged file is not in staged/: it must have been moved to its place. In a copied store inodes
- * differ: then the content tells. */
+/* Whether this is what a staged file has become. In a copied store inodes differ: then the content
+ * tells. */
 static gboolean
-check_moved(const Layout *l, Point *p, const char *target, GError **error)
+holds(int fd, const Point *p)
 {
-    g_auto(Fd) fd = openat(l->root, target, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    guint8 hash[HASH_BYTES];
     struct stat st;
 
-    p->lost = fd < 0 && errno == ENOENT;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return throw_error(error, FILEDUP_ERROR_DAMAGED, "a staged file is gone");
-    if (st.st_ino == p->source->capture.staged_ino && (guint64) st.st_size == p->size_bytes)
+    if (fd < 0 || fstat(fd, &st) < 0 || (guint64) st.st_size != p->size_bytes)
+        return FALSE;
+    if (st.st_ino == p->source->capture.staged_ino)
         return TRUE;
-    g_autoptr(GBytes) sums =
-        (guint64) st.st_size == p->size_bytes ? point_sums_read(fd, p->size_bytes, error) : NULL;
-    if (!sums || !g_bytes_equal(sums, p->sums)) {
-        p->lost = TRUE;
-        g_clear_error(error);
-        return throw_error(error, FILEDUP_ERROR_DAMAGED, "a staged file is gone");
-    }
-    return TRUE;
+    g_autoptr(GBytes) sums = point_sums_read(fd, p->size_bytes, NULL);
+    if (!sums)
+        return FALSE;
+    sums_hash(sums, p->size_bytes, hash);
+    return memcmp(hash, p->hash, HASH_BYTES) == 0;
+}
+
+/* The staged file is not in staged/: it must have been moved to its place. Or it was made the mirror
+ * by an apply that was cut short, and has since become a point: then it gets that name too. */
+static gboolean
+find_moved(const Layout *l, const FileView *v, Point *p, const char *target, GError **error)
+{
+    g_autofree char *mirror = mirror_path(v->id, v->path);
+    g_auto(Fd) placed = openat(l->root, target, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int placed_errno = errno;
+    g_auto(Fd) fd = openat(l->root, mirror, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int mirror_errno = errno;
+
+    if (holds(placed, p))
+        return TRUE;
+    if (holds(fd, p))
+        return linkat(l->root, mirror, l->root, target, 0) == 0 ||
+               throw_errno(error, "linking '%s'", target);
+    p->lost = (placed >= 0 || placed_errno == ENOENT) && (fd >= 0 || mirror_errno == ENOENT);
+    return throw_error(error, FILEDUP_ERROR_DAMAGED, "a staged file is gone");
 }
 
 static gboolean
-build_staged(const Layout *l, Point *p, const char *target, char **ret_name, GError **error)
+build_staged(const Layout *l, const FileView *v, Point *p, const char *target, char **ret_name,
+             GError **error)
 {
     guint64 number = p->source->capture.staged;
     g_autofree char *name = staged_name(number);
@@ -189,7 +206,7 @@ build_staged(const Layout *l, Point *p, const char *target, char **ret_name, GEr
         return FALSE;
     g_auto(Fd) fd = openat(l->staged, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
-        return check_moved(l, p, target, error);
+        return find_moved(l, v, p, target, error);
     if (fd < 0)
         return throw_errno(error, "opening staged file %s", name);
     set_attributes(fd, p);
@@ -200,10 +217,11 @@ build_staged(const Layout *l, Point *p, const char *target, char **ret_name, GEr
 }
 
 gboolean
-mirror_build(const Layout *l, Point *p, const char *target, char **ret_name, GError **error)
+mirror_build(const Layout *l, const FileView *v, Point *p, const char *target, char **ret_name,
+             GError **error)
 {
     *ret_name = NULL;
-    return p->source->capture.kind == APPEND_STAGED ? build_staged(l, p, target, ret_name, error)
+    return p->source->capture.kind == APPEND_STAGED ? build_staged(l, v, p, target, ret_name, error)
                                                     : build_copy(l, p, ret_name, error);
 }
 
@@ -299,6 +317,12 @@ open_named(int root_fd, const FileView *v, const Point *p, const char *name)
     }
     for (guint i = 0; i < G_N_ELEMENTS(order) && fd < 0; i++)
         fd = openat(root_fd, order[i], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT && p->place == POINT_IN_JOURNAL) { /* find_moved's second case */
+        g_auto(Fd) moved = openat(root_fd, mirror, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (holds(moved, p))
+            return fd_steal(&moved);
+        errno = ENOENT;
+    }
     return fd;
 }
 

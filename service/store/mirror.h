@@ -17,10 +17,10 @@ char *mirror_history_path(guint64 id, guint64 point, const char *path);
 gboolean mirror_prepare(const Layout *l, const FileView *v, GError **error);
 
 /* Builds the content of p (POINT_IN_JOURNAL) with its attributes as a staged copy, synced, and sets
- * p->sums. *ret_name is its name in staged/; NULL if it is the staged file of a replace and was
- * moved to `target` (relative to the store) already. */
-gboolean mirror_build(const Layout *l, Point *p, const char *target, char **ret_name,
-                      GError **error);
+ * p->sums. *ret_name is its name in staged/; NULL if it is the staged file of a replace and has its
+ * name `target` (relative to the store) already. */
+gboolean mirror_build(const Layout *l, const FileView *v, Point *p, const char *target,
+                      char **ret_name, GError **error);
 
 /* Moves it to `target`, and syncs the folder there. *ret_ino: the inode. */
 gboolean mirror_place(const Layout *l, const char *name, const char *target, guint64 *ret_ino,

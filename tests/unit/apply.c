@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/error.h"
 #include "store/mirror.h"
 #include "store/reader.h"
 #include "tests/unit/storekit.h"
@@ -279,6 +280,38 @@ apply_killed_at_any_step_converges(void)
     }
 }
 
+static void
+a_staged_mirror_that_the_catalog_never_saw_can_become_a_point(void)
+{
+    g_autofree char *store = unit_path("store");
+    Kit k;
+
+    kit_open(&k, store);
+    (void) APPEND(&k, "/f", "first", CAUSE_FIRST, QUALITY_STABLE);
+    kit_apply_all(&k);
+    guint64 staged = kit_append_staged(&k, "/f", "staged content", 14, CAUSE_CLOSE);
+    kit_close(&k);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setenv("FILEDUP_CRASH", "apply-renamed", 1);
+        kit_open(&k, store);
+        kit_apply_all(&k);
+        _exit(0);
+    }
+    int status;
+    CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+    CU_ASSERT_TRUE(WIFSIGNALED(status));
+
+    kit_open(&k, store);
+    (void) kit_append_kind(&k, "/f", APPEND_DELETE);
+    (void) APPEND(&k, "/f", "anew", CAUSE_FIRST, QUALITY_STABLE);
+    kit_expect(&k, "/f", staged, "staged content"); /* while it still waits */
+    kit_apply_all(&k);
+    kit_expect(&k, "/f", staged, "staged content");
+    kit_expect(&k, "/f", 0, "anew");
+    kit_close(&k);
+}
+
 /* The catalog's files, before and after. */
 static void
 copy_catalog(const char *store, const char *to, gboolean back)
@@ -389,6 +422,74 @@ a_content_that_is_lost_costs_no_other_and_is_reported(void)
     kit_close(&k);
 }
 
+static void
+a_mirror_that_was_removed_stops_nothing_and_costs_no_point(void)
+{
+    g_autofree char *store = unit_path("store");
+    g_autoptr(GError) error = NULL;
+    Kit k;
+
+    kit_open(&k, store);
+    (void) APPEND(&k, "/f", "content", CAUSE_FIRST, QUALITY_STABLE);
+    guint64 mine = APPEND(&k, "/f", "mine", CAUSE_BEFORE_RESTORE, QUALITY_STABLE);
+    kit_apply_all(&k);
+    g_autoptr(FileView) v = store_view(&k.store, "/f", &error);
+    g_autofree char *mirror = mirror_path(v->id, "/f");
+    for (guint round = 0; round < 2; round++) {
+        CU_ASSERT_EQUAL(unlinkat(k.store.layout->root, mirror, 0), 0);
+        if (round == 0) /* a chmod of the original */
+            (void) kit_append_kind(&k, "/f", APPEND_ATTRIBUTES);
+        else /* or the mirror is what would have to be kept */
+            (void) kit_append_kind(&k, "/f", APPEND_DELETE);
+        if (round == 0) {
+            kit_apply_all(&k);
+            CU_ASSERT_EQUAL(state_of(&k, "/f"), STORED_NOTHING);
+            CU_ASSERT_PTR_NULL(kit_content(&k, "/f", 0));
+            kit_expect(&k, "/f", mine, "mine");
+        }
+        (void) APPEND(&k, "/f", "captured anew", CAUSE_CLOSE, QUALITY_STABLE);
+        kit_apply_all(&k);
+        kit_expect(&k, "/f", 0, "captured anew");
+        kit_expect(&k, "/f", mine, "mine");
+        CU_ASSERT_EQUAL(count_points(&k, "/f"), 1);
+    }
+    kit_close(&k);
+}
+
+static void
+a_file_that_cannot_be_applied_hinders_no_other(void)
+{
+    g_autofree char *store = unit_path("store");
+    g_autoptr(GError) error = NULL;
+    Kit k;
+
+    kit_open(&k, store);
+    (void) APPEND(&k, "/f", "old", CAUSE_FIRST, QUALITY_STABLE);
+    kit_apply_all(&k);
+    g_autoptr(FileView) v = store_view(&k.store, "/f", &error);
+    g_autofree char *mirror = mirror_path(v->id, "/f");
+    CU_ASSERT_EQUAL(unlinkat(k.store.layout->root, mirror, 0), 0);
+    CU_ASSERT_EQUAL(mkdirat(k.store.layout->root, mirror, 0700), 0); /* in its place */
+    (void) APPEND(&k, "/f", "new", CAUSE_CLOSE, QUALITY_STABLE);
+    (void) APPEND(&k, "/g", "another", CAUSE_FIRST, QUALITY_STABLE);
+    CU_ASSERT_FALSE(apply_file(&k.store, "/f", &error));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(error);
+    CU_ASSERT_FALSE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_FATAL));
+    g_clear_error(&error);
+    CU_ASSERT_TRUE(apply_file(&k.store, "/g", &error));
+    UNIT_NO_ERROR(error);
+    kit_close(&k);
+
+    kit_open(&k, store);
+    CU_ASSERT_FALSE(k.report.damage);
+    kit_expect(&k, "/f", 0, "new"); /* it still waits */
+    CU_ASSERT_EQUAL(unlinkat(k.store.layout->root, mirror, AT_REMOVEDIR), 0);
+    kit_apply_all(&k);
+    kit_expect(&k, "/f", 0, "new");
+    kit_expect(&k, "/g", 0, "another");
+    kit_close(&k);
+}
+
 static const UnitTest tests[] = {
     UNIT_TEST(of_several_contents_the_newest_is_the_mirror),
     UNIT_TEST(a_file_deleted_and_made_again_keeps_its_deleted_content),
@@ -397,8 +498,11 @@ static const UnitTest tests[] = {
     UNIT_TEST(staged_contents_are_moved_and_superseded_ones_removed),
     UNIT_TEST(attributes_alone_change_the_mirror_and_not_its_content),
     UNIT_TEST(apply_killed_at_any_step_converges),
+    UNIT_TEST(a_staged_mirror_that_the_catalog_never_saw_can_become_a_point),
     UNIT_TEST(applying_what_is_applied_changes_nothing),
     UNIT_TEST(files_applied_out_of_order_are_not_applied_twice),
     UNIT_TEST(a_content_that_is_lost_costs_no_other_and_is_reported),
+    UNIT_TEST(a_mirror_that_was_removed_stops_nothing_and_costs_no_point),
+    UNIT_TEST(a_file_that_cannot_be_applied_hinders_no_other),
 };
 UNIT_MAIN("apply", tests)

@@ -357,6 +357,100 @@ lookup_tells_what_was_stored_before_and_after_it_is_applied(void)
     CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
 }
 
+/* The mirror of a path; the test's store has no other of that name. */
+static char *
+find_mirror(const char *store, const char *name)
+{
+    g_autofree char *mirrors = g_build_filename(store, "mirrors", NULL);
+    g_autofree char *end = g_strconcat("-", name, NULL);
+    g_autoptr(GDir) dir = g_dir_open(mirrors, 0, NULL);
+    const char *entry;
+
+    while ((entry = g_dir_read_name(dir)))
+        if (g_str_has_suffix(entry, end))
+            return g_build_filename(mirrors, entry, name, NULL);
+    CU_FAIL_FATAL("no mirror");
+    return NULL;
+}
+
+static guint32
+lookup_state(KitKeeper *k, const char *path)
+{
+    guint32 state;
+
+    (void) channel_send(k->channel, MESSAGE_DAEMON_LOOKUP,
+                        g_variant_new("(t@ay)", G_GUINT64_CONSTANT(5), path_to_variant(path)), NULL,
+                        0, NULL);
+    g_autoptr(Message) m = kit_keeper_wait(k, MESSAGE_KEEPER_FOUND);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+    g_variant_get_child(m->body, 1, "u", &state);
+    return state;
+}
+
+static void
+a_file_that_is_stuck_hinders_no_other_and_no_keeper(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("store");
+    g_autofree char *uuid = start(&k, path);
+    g_autoptr(GError) error = NULL;
+
+    append_text(&k, 1, "/stuck", "old");
+    CU_ASSERT_TRUE(kit_keeper_durable(&k, 1, &error) > 0);
+    expect_text(&k, "/stuck", 0, "old"); /* applied */
+    g_autofree char *mirror = find_mirror(path, "stuck");
+    CU_ASSERT_EQUAL(unlink(mirror), 0);
+    CU_ASSERT_EQUAL(mkdir(mirror, 0700), 0);
+    append_text(&k, 2, "/stuck", "new");
+    CU_ASSERT_TRUE(kit_keeper_durable(&k, 2, &error) > 0);
+    for (guint i = 3; i < 6; i++) {
+        g_autofree char *text = g_strdup_printf("other %u", i);
+        append_text(&k, i, "/other", text);
+        CU_ASSERT_TRUE(kit_keeper_durable(&k, i, &error) > 0);
+        expect_text(&k, "/other", 0, text);
+        expect_text(&k, "/stuck", 0, "new"); /* from the journal, and tried once more */
+    }
+    g_autofree char *other = find_mirror(path, "other");
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+    g_autoptr(GBytes) applied = unit_read(other);
+    CU_ASSERT_EQUAL(g_bytes_get_size(applied), 7);
+
+    CU_ASSERT_EQUAL(rmdir(mirror), 0);
+    kit_keeper_start(&k, path, uuid, FALSE);
+    g_autofree char *again = wait_opened(&k, NULL, &error);
+    UNIT_NO_ERROR(error);
+    expect_text(&k, "/stuck", 0, "new");
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+    g_autoptr(GBytes) mended = unit_read(mirror);
+    CU_ASSERT_EQUAL(g_bytes_get_size(mended), 3);
+}
+
+static void
+a_mirror_that_was_removed_is_nothing_stored(void)
+{
+    KitKeeper k;
+    g_autofree char *path = unit_path("store");
+    g_autofree char *uuid = start(&k, path);
+    g_autoptr(GError) error = NULL;
+
+    append_text(&k, 1, "/f", "");
+    CU_ASSERT_TRUE(kit_keeper_durable(&k, 1, &error) > 0);
+    expect_text(&k, "/f", 0, "");
+    g_autofree char *mirror = find_mirror(path, "f");
+    CU_ASSERT_EQUAL(lookup_state(&k, "/f"), STORED_CURRENT);
+    CU_ASSERT_EQUAL(unlink(mirror), 0);
+    kit_keeper_append(&k, 2, "/f", APPEND_ATTRIBUTES, NULL, 0, CAUSE_CLOSE);
+    CU_ASSERT_EQUAL(kit_keeper_durable(&k, 2, &error), 0);
+    CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_DAMAGED));
+    g_clear_error(&error);
+    CU_ASSERT_EQUAL(lookup_state(&k, "/f"), STORED_NOTHING);
+    append_text(&k, 3, "/f", "anew");
+    CU_ASSERT_TRUE(kit_keeper_durable(&k, 3, &error) > 0);
+    expect_text(&k, "/f", 0, "anew");
+    CU_ASSERT_EQUAL(lookup_state(&k, "/f"), STORED_CURRENT);
+    CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
+}
+
 static void
 a_full_store_refuses_and_lives_on(void)
 {
@@ -481,6 +575,8 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_format_that_is_newer_is_refused),
     UNIT_TEST(a_missing_catalog_is_not_replaced_by_an_empty_one),
     UNIT_TEST(lookup_tells_what_was_stored_before_and_after_it_is_applied),
+    UNIT_TEST(a_file_that_is_stuck_hinders_no_other_and_no_keeper),
+    UNIT_TEST(a_mirror_that_was_removed_is_nothing_stored),
     UNIT_TEST(a_full_store_refuses_and_lives_on),
     UNIT_TEST(a_store_of_the_system_below_a_folder_that_others_write_is_refused),
     UNIT_TEST(what_was_acknowledged_survives_a_power_cut),

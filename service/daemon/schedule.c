@@ -106,7 +106,8 @@ on_found(Store *store, Message *m, G_GNUC_UNUSED const GError *error, gpointer d
         return;
     t->asking = FALSE;
     if (!m) { /* the keeper ended; its next opening asks again, the other stores go on */
-        schedule_look(e->schedule, e);
+        if (!store_is_ready(store)) /* else its end is not known yet: we are in schedule_know() */
+            schedule_look(e->schedule, e);
         return;
     }
     g_variant_get(m->body, "(tu@" FILESTAT_TYPE "@ay@ayux@ayt)", NULL, &state, &stat, &hash,
@@ -592,8 +593,7 @@ schedule_store_changed(Schedule *s, Entry *e, Store *store)
         return;
     if (!store_is_ready(store)) {
         t->known = FALSE;
-        if (e->requests.length)
-            schedule_look(s, e); /* a restore may wait for it */
+        schedule_look(s, e); /* the other stores go on; a restore may wait for this one */
         return;
     }
     t->durable_generation = 0;

@@ -121,6 +121,8 @@ apply_points(const Store *s, FileView *v, gboolean *ret_lost, GError **error)
             ok = of_this_file(apply_point(s, v, p, &local), &local);
         else if (p->fresh && p->place == POINT_IN_MIRROR)
             ok = apply_keep(s, v, p, &local);
+        else if (p->fresh && !p->sums) /* only its row changes */
+            ok = (p->sums = catalog_point_sums(s->catalog, v->id, p->id, &local)) != NULL;
         if (ok) {
             i++;
             continue;

@@ -33,6 +33,27 @@ typedef struct Intake {
     int errnum;
 } Intake;
 
+/* A staged file that was handed out, and not appended. */
+typedef struct Staged {
+    guint64 size_bytes;
+    int     own; /* staged_create */
+} Staged;
+
+static void
+staged_free(gpointer data)
+{
+    Staged *staged = data;
+
+    fd_clear(staged->own);
+    g_free(staged);
+}
+
+GHashTable *
+intake_staged_new(void)
+{
+    return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, staged_free);
+}
+
 static void
 intake_clear(Intake *in)
 {
@@ -50,12 +71,12 @@ static guint64
 staged_bytes(Keeper *k)
 {
     GHashTableIter iter;
-    gpointer size;
+    gpointer staged;
     guint64 sum = 0;
 
     g_hash_table_iter_init(&iter, k->staged);
-    while (g_hash_table_iter_next(&iter, NULL, &size))
-        sum += *(guint64 *) size;
+    while (g_hash_table_iter_next(&iter, NULL, &staged))
+        sum += ((const Staged *) staged)->size_bytes;
     return sum;
 }
 
@@ -84,7 +105,10 @@ check_space(Keeper *k, guint64 bytes, gboolean small, int *ret_errno, GError **e
         guint64 reserve = small ? space.reserve_bytes / 4 : space.reserve_bytes;
         if (space.free_bytes >= reserve + pending_bytes(k->store.pending) + bytes)
             return TRUE;
-        /* What waits gives back space when it is applied: old mirrors, superseded contents. */
+        /* What waits gives back space when it is applied: old mirrors, superseded contents. And so
+         * do segments that nobody needs. */
+        if (journal_shrink(k->store.journal, 1))
+            continue;
         if (pending_count(k->store.pending) == 0 || !keeper_commit(k) ||
             !keeper_apply_oldest(k, NULL))
             return throw_full(k, space.free_bytes, ret_errno, error);
@@ -103,11 +127,13 @@ intake_stage(Keeper *k, GVariant *body)
 
     g_variant_get(body, "(tt)", &job, &size);
     guint64 number = k->next_staged;
+    int own = -1;
     if (check_space(k, size + staged_bytes(k), FALSE, &errnum, &error))
-        fd = staged_create(k->store.layout->staged, number, &error);
+        fd = staged_create(k->store.layout->staged, number, &own, &error);
     if (fd >= 0) {
         guint64 *key = g_memdup2(&number, sizeof number);
-        g_hash_table_insert(k->staged, key, g_memdup2(&size, sizeof size));
+        Staged staged = {.size_bytes = size, .own = own};
+        g_hash_table_insert(k->staged, key, g_memdup2(&staged, sizeof staged));
         k->next_staged++;
     }
     keeper_send(k, MESSAGE_KEEPER_STAGED,
@@ -235,11 +261,12 @@ take_staged(Keeper *k, Intake *in, GError **error)
 {
     Capture *c = &in->capture;
 
-    if (!g_hash_table_contains(k->staged, &c->staged))
+    const Staged *staged = g_hash_table_lookup(k->staged, &c->staged);
+    if (!staged)
         return throw_error(error, FILEDUP_ERROR_REFUSED, "no staged file %" G_GUINT64_FORMAT,
                            c->staged);
-    return staged_finish(k->store.layout->staged, c->staged, c->size_bytes, in->sums,
-                         &c->staged_ino, error); /* invariant 2 */
+    return staged_finish(k->store.layout->staged, staged->own, c->staged, c->size_bytes,
+                         in->sums, &c->staged_ino, error); /* invariant 2 */
 }
 
 /* Attributes and deletions concern a content that the store has. */
@@ -302,11 +329,31 @@ file_id(Keeper *k, const char *path, guint64 *ret_id, GError **error)
     return TRUE;
 }
 
+/* Files that are stuck hold the journal's segments: what waits of them is moved together. */
+static gboolean
+compact(Keeper *k)
+{
+    g_autoptr(GError) error = NULL;
+    JournalRoom room = journal_compact(k->store.journal, k->store.pending, &error);
+
+    if (room == JOURNAL_FULL)
+        return FALSE;
+    if (room == JOURNAL_ROOM &&
+        catalog_set_open(k->store.catalog, journal_incarnation(k->store.journal), &error) &&
+        (!k->lost || catalog_set_lost(k->store.catalog, &error)))
+        return TRUE;
+    if (room == JOURNAL_ROOM && g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_AGAIN))
+        return TRUE; /* without space: the catalog may be behind */
+    keeper_fail(k, error);
+    return FALSE;
+}
+
 static gboolean
 make_room(Keeper *k, Intake *in, GError **error)
 {
     guint64 need = journal_need(&in->capture, in->extents);
     guint64 space = in->capture.kind == APPEND_CONTENT ? in->capture.size_bytes : 0;
+    gboolean compacted = FALSE;
     LayoutSpace now;
 
     if (!check_space(k, space, !capture_has_content(&in->capture), &in->errnum, error))
@@ -322,9 +369,14 @@ make_room(Keeper *k, Intake *in, GError **error)
             return FALSE;
         }
         if (pending_count(k->store.pending) > 0) {
-            if (!keeper_commit(k) || !keeper_apply_oldest(k, error))
+            if (!keeper_commit(k))
                 return FALSE;
-            continue;
+            if (keeper_apply_oldest(k, NULL))
+                continue;
+            if (!k->failed && !compacted && (compacted = compact(k)))
+                continue;
+            if (k->failed)
+                return FALSE;
         }
         if (!layout_space(k->store.layout, &now, error))
             return FALSE;

@@ -17,6 +17,9 @@
  *  (5) A segment is used again only when the catalog durably says that its last sequence is
  * applied. (6) `seq` never goes back, nor does the record time.
  *
+ * COMPACT  What cannot be applied for now (keeper.c) would hold its segments, and all after them, for
+ *          ever. When no more can be had, the journal makes a switch of what still waits while open.
+ *
  * SWITCH   Opening copies the valid tail into one segment of the next incarnation, as large as need
  *          be: its records first, synced; then its header, synced; then the folder. Only segments
  * of the highest valid incarnation count, so that header is the switch: before it the old chain is
@@ -47,6 +50,7 @@ struct Journal {
     guint64 segment_bytes;
 
     gboolean failed;
+    gboolean damage; /* was found when it was opened */
     GByteArray
         *buffer; /* of the transaction being written; kept, for its pages are there already */
     GPtrArray *segments; /* all files */
@@ -150,7 +154,7 @@ free_name(const Journal *j)
 static gboolean
 is_free(const Journal *j, const Segment *s)
 {
-    return s != j->current && (!s->valid || s->last_seq <= j->released); /* invariant 5 */
+    return s != j->current && !s->damaged && (!s->valid || s->last_seq <= j->released); /* invariant 5 */
 }
 
 static Segment *
@@ -178,19 +182,35 @@ create_segment(Journal *j, guint64 size_bytes, GError **error)
     return s;
 }
 
-/* Removes a free segment that is too small, or one too many. */
+/* Removes a free segment that is too small, or one too many: the largest. */
 static gboolean
 drop_one_free(Journal *j)
 {
+    Segment *largest = NULL;
+
     for (guint i = 0; i < j->segments->len; i++) {
         Segment *s = j->segments->pdata[i];
-        if (!is_free(j, s))
-            continue;
-        (void) unlinkat(j->folder, s->name, 0);
-        g_ptr_array_remove_index(j->segments, i);
-        return TRUE;
+        if (is_free(j, s) && (!largest || s->header.size_bytes > largest->header.size_bytes))
+            largest = s;
     }
-    return FALSE;
+    if (!largest)
+        return FALSE;
+    (void) unlinkat(j->folder, largest->name, 0);
+    g_ptr_array_remove(j->segments, largest);
+    return TRUE;
+}
+
+gboolean
+journal_shrink(Journal *j, guint spares)
+{
+    guint n = 0;
+    gboolean shrunk = FALSE;
+
+    for (guint i = 0; i < j->segments->len; i++)
+        n += is_free(j, j->segments->pdata[i]);
+    for (; n > spares && drop_one_free(j); n--)
+        shrunk = TRUE;
+    return shrunk;
 }
 
 static Segment *
@@ -233,6 +253,7 @@ journal_make_room(Journal *j, guint64 bytes, GError **error)
         .first_seq = j->prev_seq + 1,
         .chain = j->prev_sum,
         .durable_through = j->durable,
+        .used_through = j->next_seq - 1,
     };
     g_strlcpy(header.uuid, j->uuid, sizeof header.uuid);
     if (!segment_use(s, &header, error)) {
@@ -399,7 +420,19 @@ journal_sync(Journal *j, GError **error)
     return TRUE;
 }
 
-/* ---- opening ---- */
+/* ---- opening, and copying the tail ---- */
+
+static Segment *
+segment_for_tail(Journal *j, const GPtrArray *tail, GError **error)
+{
+    guint64 need = 2 * SEGMENT_HEADER_BYTES;
+
+    for (guint i = 0; i < tail->len; i++)
+        need += ((const Transaction *) tail->pdata[i])->bytes;
+    need = MAX(need, j->segment_bytes);
+    Segment *to = find_free(j, need);
+    return to ? to : create_segment(j, need, error);
+}
 
 /* Copies one transaction's records, checked again, to the end of the new segment. */
 static gboolean
@@ -435,30 +468,25 @@ copy_transaction(Journal *j, Segment *to, Transaction *t, guint64 durable, GErro
 }
 
 static gboolean
-switch_incarnation(Journal *j, Scan *scan, gboolean damage, GError **error)
+switch_incarnation(Journal *j, const GPtrArray *tail, Segment *to, GError **error)
 {
-    GPtrArray *tail = scan->transactions;
     const Transaction *first = tail->len ? tail->pdata[0] : NULL;
     const Transaction *last = tail->len ? tail->pdata[tail->len - 1] : NULL;
-    guint64 need = SEGMENT_HEADER_BYTES;
 
-    for (guint i = 0; i < tail->len; i++)
-        need += ((Transaction *) tail->pdata[i])->bytes;
-    need = MAX(need + SEGMENT_HEADER_BYTES, j->segment_bytes);
-    Segment *to = find_free(j, need);
-    if (!to && !(to = create_segment(j, need, error)))
-        return FALSE;
     if (to->valid && !segment_void(to, error))
         return FALSE;
 
     SegmentHeader header = {.incarnation = j->incarnation,
                             .epoch = j->epoch,
-                            .flags = damage ? SEGMENT_DAMAGE : 0,
+                            .flags = j->damage ? SEGMENT_DAMAGE : 0,
                             .first_seq = first ? first->first_seq : j->next_seq,
-                            .durable_through = last ? last->seq : j->next_seq - 1};
+                            .durable_through = last ? last->seq : j->next_seq - 1,
+                            .used_through = j->next_seq - 1};
     g_strlcpy(header.uuid, j->uuid, sizeof header.uuid);
     segment_plan(to, &header);
     j->at = SEGMENT_HEADER_BYTES;
+    j->index = 0;
+    j->prev_sum = 0;
     j->prev_seq = header.first_seq - 1;
     for (guint i = 0; i < tail->len; i++)
         if (!copy_transaction(j, to, tail->pdata[i], header.durable_through, error))
@@ -479,12 +507,42 @@ switch_incarnation(Journal *j, Scan *scan, gboolean damage, GError **error)
     to->last_seq = last ? last->seq : header.first_seq - 1;
     j->current = to;
     j->durable = j->prev_seq;
-    for (guint i = 0; i < j->segments->len; i++) /* the old chain: not the journal any more */
-        if (j->segments->pdata[i] != to)
-            ((Segment *) j->segments->pdata[i])->valid = FALSE;
+    for (guint i = 0; i < j->segments->len; i++) { /* the old chain: not the journal any more */
+        Segment *s = j->segments->pdata[i];
+        if (s == to)
+            continue;
+        s->valid = FALSE;
+        if (s->damaged && !segment_void(s, error)) /* `to` says from now on that there was damage */
+            return FALSE;
+    }
     while (j->segments->len > JOURNAL_MAX_SEGMENTS && drop_one_free(j))
         ;
     return TRUE;
+}
+
+JournalRoom
+journal_compact(Journal *j, const Pending *pending, GError **error)
+{
+    g_autoptr(GPtrArray) tail = pending_all(pending);
+    g_autoptr(GError) local = NULL;
+    guint64 bytes = 0;
+
+    for (guint i = 0; i < tail->len; i++)
+        bytes += ((const Transaction *) tail->pdata[i])->bytes;
+    if (bytes > JOURNAL_MAX_SEGMENTS / 2 * j->segment_bytes)
+        return JOURNAL_FULL; /* little would come of it */
+    if (!journal_sync(j, error))
+        return JOURNAL_ERROR;
+    Segment *to = segment_for_tail(j, tail, &local);
+    if (!to) {
+        g_debug("journal: not compacted: %s", local->message);
+        return JOURNAL_FULL;
+    }
+    j->incarnation++;
+    if (switch_incarnation(j, tail, to, error))
+        return JOURNAL_ROOM;
+    journal_fail(j, error); /* what it copied by halves, the next opening sorts out */
+    return JOURNAL_ERROR;
 }
 
 Journal *
@@ -509,6 +567,12 @@ journal_open(int journal_fd, const JournalOptions *o, Pending *pending, JournalR
             report->note =
                 g_strdup("a content in the journal or in staged/ could not be read back");
     }
+    if (o->last_seq > scan->last_seq && !report->damage) {
+        report->damage = TRUE; /* nothing is applied that was not durable here before */
+        report->note = g_strdup_printf("the journal ends at %" G_GUINT64_FORMAT
+                                       ", the catalog knows of %" G_GUINT64_FORMAT,
+                                       scan->last_seq, o->last_seq);
+    }
     if (o->incarnation > scan->incarnation) { /* the catalog learns of one after the switch to it */
         report->damage = TRUE;
         g_free(report->note);
@@ -525,7 +589,9 @@ journal_open(int journal_fd, const JournalOptions *o, Pending *pending, JournalR
     j->next_seq = MAX(o->last_seq, scan->last_seq) + 1;
     j->last_time_usec = MAX(o->last_time_usec, scan->last_time_usec);
     j->released = o->applied;
-    if (!switch_incarnation(j, scan, report->damage, error)) {
+    j->damage = report->damage;
+    Segment *to = segment_for_tail(j, scan->transactions, error);
+    if (!to || !switch_incarnation(j, scan->transactions, to, error)) {
         throw_prefixed(error, "journal");
         return NULL;
     }

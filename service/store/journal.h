@@ -69,6 +69,13 @@ void journal_release(Journal *j, guint64 applied);
  * there is one, or if it is not needed soon. */
 void journal_prepare(Journal *j);
 
+/* Copies all that is pending into one segment, and so frees the others: where what is pending is
+ * little, but old. JOURNAL_FULL: it would not help, or there is no space for it. */
+JournalRoom journal_compact(Journal *j, const Pending *pending, GError **error);
+
+/* Gives back the space of all segments that nobody needs, but so many. FALSE: there were none. */
+gboolean journal_shrink(Journal *j, guint spares);
+
 guint64 journal_last_seq(const Journal *j);
 guint32 journal_incarnation(const Journal *j);
 

@@ -120,7 +120,15 @@ keeper_apply(Keeper *k, const char *path, GError **error)
 
     if (k->failed)
         return throw_error(error, FILEDUP_ERROR_FATAL, "the keeper failed before");
-    if (apply_file(&k->store, key, &local)) {
+    gboolean ok = apply_file(&k->store, key, &local);
+    for (guint spares = 2; !ok && spares-- > 0;) { /* without space: the journal's, the last one last */
+        if (!g_error_matches(local, FILEDUP_ERROR, FILEDUP_ERROR_AGAIN) ||
+            !journal_shrink(k->store.journal, spares))
+            continue;
+        g_clear_error(&local);
+        ok = apply_file(&k->store, key, &local);
+    }
+    if (ok) {
         g_hash_table_remove(k->stuck, key);
         k->first_pending_usec = g_get_monotonic_time();
         return TRUE;
@@ -307,6 +315,17 @@ prepare_when_idle(Keeper *k)
         journal_prepare(k->store.journal);
 }
 
+/* What recovery left behind may be larger than what a journal needs. */
+static void
+shrink_if_short(Keeper *k)
+{
+    LayoutSpace space;
+
+    if (layout_space(k->store.layout, &space, NULL) &&
+        space.free_bytes < space.reserve_bytes + 4 * space.segment_bytes)
+        (void) journal_shrink(k->store.journal, 1);
+}
+
 static Turn
 serve(Keeper *k)
 {
@@ -466,10 +485,11 @@ keeper_main(const RoleArgs *args, Channel *channel)
     k.store.pending = pending_new();
     k.unacked = g_array_new(FALSE, FALSE, sizeof(Unacked));
     k.stuck = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    k.staged = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    k.staged = intake_staged_new();
     k.ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     gboolean ok = open_and_say(&k, args);
     if (ok) {
+        shrink_if_short(&k);
         answer_space(&k, TRUE);
         if (serve(&k) == TURN_STOP && !k.failed)
             stop(&k);

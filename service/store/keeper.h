@@ -22,7 +22,7 @@ typedef struct Keeper {
     GArray     *unacked;       /* Unacked: written, and not durable yet          */
     gsize       unacked_bytes;
     GHashTable *stuck;         /* path -> Stuck: cannot be applied for now       */
-    GHashTable *staged;        /* number -> size, both guint64: handed out       */
+    GHashTable *staged;        /* number (guint64) -> Staged: handed out         */
     guint64     next_staged;
     guint64     next_file;
     GHashTable *ids;           /* path -> file id (guint64), of recent appends   */
@@ -50,6 +50,8 @@ gboolean keeper_apply_oldest(Keeper *k, GError **error);
 /* Said once where nothing goes on. */
 void keeper_fail(Keeper *k, const GError *error);
 void keeper_send(Keeper *k, MessageType type, GVariant *body, const int *fds, guint n_fds);
+
+GHashTable *intake_staged_new(void);
 
 /* intake.c: DAEMON_STAGE, DAEMON_UNSTAGE, DAEMON_APPEND. */
 void intake_stage(Keeper *k, GVariant *body);

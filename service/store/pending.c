@@ -92,6 +92,16 @@ pending_paths(const Pending *p)
     return g_hash_table_get_keys(p->paths);
 }
 
+GPtrArray *
+pending_all(const Pending *p)
+{
+    GPtrArray *all = g_ptr_array_new();
+
+    for (const GList *l = p->queue.head; l; l = l->next)
+        g_ptr_array_add(all, l->data);
+    return all;
+}
+
 guint64
 pending_applied_without(const Pending *p, const char *path, guint64 last)
 {

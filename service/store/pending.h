@@ -25,6 +25,8 @@ guint64            pending_bytes(const Pending *p); /* of content in the journal
 GPtrArray *pending_of(const Pending *p, const char *path);
 GList     *pending_paths(const Pending *p); /* free the list only */
 
+GPtrArray *pending_all(const Pending *p);   /* Transaction, borrowed, by sequence */
+
 /* The sequence before the oldest transaction of another path, `last` if there is none: what is
  * applied once this path's are. */
 guint64 pending_applied_without(const Pending *p, const char *path, guint64 last);

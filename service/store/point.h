@@ -28,7 +28,7 @@ typedef struct Point {
 
     PointPlace         place;
     const Transaction *source; /* borrowed */
-    gboolean           fresh;  /* not in the catalog as a point yet */
+    gboolean           fresh;  /* not in the catalog as a point yet, or not like this */
     GBytes            *sums;   /* NULL: not read yet */
     gboolean           lost;   /* it is not what was captured, or not there: nothing can be built */
 } Point;

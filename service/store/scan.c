@@ -16,6 +16,9 @@
  *      (A record whose chain does not fit is found by that search too, so it counts only if it is
  *      as durable as what it follows.)
  *  (4) What was lost matters only above `applied`.
+ *  (5) A damaged header is damage. Its segment is read all the same if its salt makes sense of the
+ *      first record: that one says then which incarnation it belongs to, and where. If that is an
+ *      older one, nothing was lost. If there is no sense in it, its sequences are taken for used.
  */
 
 #include "config.h"
@@ -180,10 +183,12 @@ walk_segment(Walk *w, Segment *segment, gboolean follows)
 }
 
 static gint
-by_index(gconstpointer a, gconstpointer b)
+by_place(gconstpointer a, gconstpointer b)
 {
     const Segment *x = *(Segment *const *) a, *y = *(Segment *const *) b;
 
+    if (x->header.first_seq != y->header.first_seq) /* rule 5: of a damaged one, this is known */
+        return x->header.first_seq < y->header.first_seq ? -1 : 1;
     return x->header.index < y->header.index ? -1 : x->header.index > y->header.index;
 }
 
@@ -209,11 +214,22 @@ walk_chain(Walk *w, int journal_fd, GPtrArray *chain, GError **error)
         w->image = image;
         w->scan->direct &= direct;
         segment->last_seq = h->first_seq - 1;
+        w->scan->last_seq = MAX(w->scan->last_seq, h->used_through);
         w->scan->was_damaged |= (h->flags & SEGMENT_DAMAGE) != 0;
         walk_segment(w, segment, follows);
         segment_image_free(image);
     }
     return TRUE;
+}
+
+static void
+add_note(Scan *s, char *note)
+{
+    g_autofree char *before = g_steal_pointer(&s->note);
+    g_autofree char *added = note;
+
+    s->damage = TRUE;
+    s->note = before ? g_strdup_printf("%s; %s", before, added) : g_steal_pointer(&added);
 }
 
 /* Sequences `from` to `to` had been durable and are not there; if there are none between, the one
@@ -226,11 +242,8 @@ note_damage(Walk *w, guint64 from, guint64 to)
     if (to <= w->applied) /* rule 4 */
         return;
     from = MAX(from, w->applied + 1);
-    g_autofree char *before = g_steal_pointer(&w->scan->note);
-    w->scan->damage = TRUE;
-    w->scan->note = g_strdup_printf("%s%sjournal records %" G_GUINT64_FORMAT
-                                    " to %" G_GUINT64_FORMAT " are damaged",
-                                    before ? before : "", before ? "; " : "", from, to);
+    add_note(w->scan, g_strdup_printf("journal records %" G_GUINT64_FORMAT
+                                      " to %" G_GUINT64_FORMAT " are damaged", from, to));
 }
 
 /* Sorts what was found into what counts and what does not (rules 1 to 4). */
@@ -244,7 +257,7 @@ judge(Walk *w, const SegmentHeader *first)
     /* Index 0 begins where the switch put it; a later one where applied ones were recycled. */
     if (first->index > 0)
         note_damage(w, w->applied + 1, first->first_seq - 1);
-    s->last_seq = MAX(first->first_seq - 1, w->durable);
+    s->last_seq = MAX(s->last_seq, MAX(first->first_seq - 1, w->durable));
     for (guint i = 0; i < w->found->len; i++) {
         Found *f = &g_array_index(w->found, Found, i);
         g_autoptr(Transaction) t = g_steal_pointer(&f->transaction);
@@ -304,6 +317,58 @@ open_segments(Scan *s, int journal_fd, const char *uuid, gboolean writable, GErr
     return ok;
 }
 
+/* Rule 5. */
+static gboolean
+salvage(Scan *s, int journal_fd, Segment *segment, GError **error)
+{
+    Walk w = {.scan = s, .segment = segment};
+    SegmentHeader *h = &segment->header;
+    gboolean direct;
+    guint64 sum;
+    Record r = {0};
+    guint8 *image = segment_image(journal_fd, segment, &w.image_bytes, &direct, error);
+
+    if (!image)
+        return FALSE;
+    w.image = image;
+    gboolean sense = w.image_bytes >= SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES &&
+                     record_decode(image + SEGMENT_HEADER_BYTES, h->salt, &r, &sum);
+    if (sense) { /* the rest of the header is as good as its word */
+        h->incarnation = r.incarnation;
+        sense = record_at(&w, SEGMENT_HEADER_BYTES, &r, &sum) && r.type == RECORD_BEGIN;
+    }
+    segment_image_free(image);
+    if (!sense)
+        h->incarnation = 0;
+    h->first_seq = r.seq;
+    h->chain = r.chain;
+    h->durable_through = h->used_through = 0;
+    h->flags = 0;
+    return TRUE;
+}
+
+static gboolean
+salvage_all(Scan *s, int journal_fd, GError **error)
+{
+    for (guint i = 0; i < s->segments->len; i++) {
+        Segment *segment = s->segments->pdata[i];
+        if (segment->damaged && !salvage(s, journal_fd, segment, error))
+            return FALSE;
+        if (segment->valid || segment->damaged)
+            s->incarnation = MAX(s->incarnation, segment->header.incarnation);
+    }
+    for (guint i = 0; i < s->segments->len; i++) {
+        const Segment *segment = s->segments->pdata[i];
+        guint32 incarnation = segment->header.incarnation;
+        if (!segment->damaged || (incarnation > 0 && incarnation < s->incarnation))
+            continue;
+        add_note(s, g_strdup_printf("the header of journal segment '%s' is damaged", segment->name));
+        if (incarnation == 0)
+            s->unread_bytes += segment->header.size_bytes;
+    }
+    return TRUE;
+}
+
 Scan *
 scan_journal(int journal_fd, const char *uuid, gboolean writable, guint64 applied, GError **error)
 {
@@ -311,28 +376,26 @@ scan_journal(int journal_fd, const char *uuid, gboolean writable, guint64 applie
     g_autoptr(GPtrArray) chain = g_ptr_array_new();
     Walk w = {.scan = s, .applied = applied};
 
-    if (!open_segments(s, journal_fd, uuid, writable, error))
+    if (!open_segments(s, journal_fd, uuid, writable, error) ||
+        !salvage_all(s, journal_fd, error))
         return NULL;
     for (guint i = 0; i < s->segments->len; i++) {
-        const Segment *segment = s->segments->pdata[i];
-        if (segment->valid)
-            s->incarnation = MAX(s->incarnation, segment->header.incarnation);
-    }
-    for (guint i = 0; i < s->segments->len; i++) {
         Segment *segment = s->segments->pdata[i];
-        if (segment->valid && segment->header.incarnation == s->incarnation)
+        if ((segment->valid || segment->damaged) && s->incarnation > 0 &&
+            segment->header.incarnation == s->incarnation)
             g_ptr_array_add(chain, segment);
     }
-    if (chain->len == 0)
-        return g_steal_pointer(&s);
-    g_ptr_array_sort(chain, by_index);
-
-    w.found = g_array_new(FALSE, FALSE, sizeof(Found));
-    gboolean ok = walk_chain(&w, journal_fd, chain, error);
-    if (ok)
-        judge(&w, &((Segment *) chain->pdata[0])->header);
-    for (guint i = 0; i < w.found->len; i++)
-        transaction_free(g_array_index(w.found, Found, i).transaction);
-    g_array_unref(w.found);
+    gboolean ok = TRUE;
+    if (chain->len > 0) {
+        g_ptr_array_sort(chain, by_place);
+        w.found = g_array_new(FALSE, FALSE, sizeof(Found));
+        ok = walk_chain(&w, journal_fd, chain, error);
+        if (ok)
+            judge(&w, &((Segment *) chain->pdata[0])->header);
+        for (guint i = 0; i < w.found->len; i++)
+            transaction_free(g_array_index(w.found, Found, i).transaction);
+        g_array_unref(w.found);
+    }
+    s->last_seq += s->unread_bytes / RECORD_HEADER_BYTES; /* rule 5: more it cannot have had */
     return ok ? g_steal_pointer(&s) : NULL;
 }

@@ -12,11 +12,12 @@ typedef struct Scan {
     GPtrArray *segments;     /* Segment, all files of the folder; owned                       */
     GPtrArray *transactions; /* Transaction, committed and not applied, by sequence; owned    */
     guint32    incarnation;  /* the highest of a valid header; 0: no journal yet              */
-    guint64    last_seq;     /* the highest sequence seen in a valid record, or promised      */
+    guint64    last_seq;     /* the highest sequence seen in a valid record, or given out     */
     gint64     last_time_usec;
     gboolean   direct;       /* read past the page cache                                      */
     gboolean   damage;       /* something that was durable is not there any more              */
     gboolean   was_damaged; /* so the opening before said, in the header it wrote         */
+    guint64    unread_bytes; /* of segments of which nothing is known */
     char      *note;         /* what, for the operator; NULL without damage                   */
 } Scan;
 

@@ -13,7 +13,8 @@
  *          88  u64  durable through
  *          96  u32  epoch
  *         100  u32  flags: 1 the opening that wrote this had found damage
- *         104       zeros
+ *         104  u64  used through
+ *         112       zeros
  *        4088  u64  XXH3-64 of bytes 0 to 4087
  *
  * INVARIANTS
@@ -134,14 +135,20 @@ header_encode(const SegmentHeader *h, guint8 *block)
     put(block + 88, h->durable_through, 8);
     put(block + 96, h->epoch, 4);
     put(block + 100, h->flags, 4);
+    put(block + 104, h->used_through, 8);
     put(block + AT_SUM, XXH3_64bits(block, AT_SUM), 8);
 }
 
 static gboolean
+header_is_whole(const guint8 *block)
+{
+    return get(block, 4) == SEGMENT_MAGIC &&
+           get(block + AT_SUM, 8) == XXH3_64bits(block, AT_SUM);
+}
+
+static void
 header_decode(const guint8 *block, SegmentHeader *h, guint32 *ret_format)
 {
-    if (get(block, 4) != SEGMENT_MAGIC || get(block + AT_SUM, 8) != XXH3_64bits(block, AT_SUM))
-        return FALSE;
     *ret_format = (guint32) get(block + 4, 4);
     memcpy(h->uuid, block + 8, UUID_BYTES);
     h->uuid[UUID_BYTES] = '\0';
@@ -154,6 +161,15 @@ header_decode(const guint8 *block, SegmentHeader *h, guint32 *ret_format)
     h->durable_through = get(block + 88, 8);
     h->epoch = (guint32) get(block + 96, 4);
     h->flags = (guint32) get(block + 100, 4);
+    h->used_through = get(block + 104, 8);
+}
+
+static gboolean
+is_zero(const guint8 *data, gsize n)
+{
+    for (gsize i = 0; i < n; i++)
+        if (data[i] != 0)
+            return FALSE;
     return TRUE;
 }
 
@@ -188,14 +204,44 @@ direct_buffer(gsize n)
     return buffer;
 }
 
+/* What a first block of `got` bytes says. */
+static gboolean
+read_header(Segment *s, const guint8 *block, gsize got, const char *uuid, GError **error)
+{
+    guint64 size_bytes = s->header.size_bytes;
+    SegmentHeader header = {0};
+    guint32 format = 0;
+
+    s->damaged = got < SEGMENT_HEADER_BYTES || !header_is_whole(block);
+    if (s->damaged && is_zero(block, got)) {
+        s->damaged = FALSE; /* preallocated, or cleared */
+        return TRUE;
+    }
+    if (got < SEGMENT_HEADER_BYTES)
+        return TRUE;
+    header_decode(block, &header, &format);
+    if (s->damaged) {
+        s->header = header;
+        s->header.size_bytes = size_bytes;
+        return TRUE;
+    }
+    if (!g_str_equal(header.uuid, uuid))
+        return TRUE;
+    if (format > SEGMENT_FORMAT)
+        return throw_error(error, FILEDUP_ERROR_FATAL,
+                           "journal segment '%s' has format %u, this filedup knows %d: use a newer one",
+                           s->name, format, SEGMENT_FORMAT);
+    s->valid = TRUE;
+    s->header = header;
+    return TRUE;
+}
+
 Segment *
 segment_open(int journal_fd, const char *name, gboolean writable, const char *uuid, GError **error)
 {
     g_auto(Fd) fd =
         openat(journal_fd, name, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
-    SegmentHeader header = {0};
-    guint32 format = 0;
     gboolean direct;
 
     if (fd < 0 || fstat(fd, &st) < 0) {
@@ -204,31 +250,20 @@ segment_open(int journal_fd, const char *name, gboolean writable, const char *uu
     }
     g_autoptr(Segment) s = segment_new(name, fd_steal(&fd));
     s->header.size_bytes = (guint64) st.st_size;
-    if (!S_ISREG(st.st_mode) || st.st_size < SEGMENT_HEADER_BYTES)
+    if (!S_ISREG(st.st_mode))
         return g_steal_pointer(&s);
 
     guint8 *block = direct_buffer(SEGMENT_HEADER_BYTES);
     gssize got = read_from_disk(journal_fd, s, block, SEGMENT_HEADER_BYTES, &direct);
     int errnum = errno;
-    gboolean ours = got == SEGMENT_HEADER_BYTES && header_decode(block, &header, &format) &&
-                    g_str_equal(header.uuid, uuid);
+    gboolean ok = got >= 0 && read_header(s, block, (gsize) got, uuid, error);
     free(block);
-    if (got < 0 && errnum != EIO) { /* a header that cannot be read is one that is not there */
-        errno = errnum;
-        throw_errno(error, "reading journal segment '%s'", name);
-        return NULL;
-    }
-    if (!ours)
+    if (ok)
         return g_steal_pointer(&s);
-    if (format > SEGMENT_FORMAT) {
-        throw_error(error, FILEDUP_ERROR_FATAL,
-                    "journal segment '%s' has format %u, this filedup knows %d: use a newer one",
-                    name, format, SEGMENT_FORMAT);
-        return NULL;
-    }
-    s->valid = TRUE;
-    s->header = header;
-    return g_steal_pointer(&s);
+    if (got < 0) /* what it says may matter: it is not taken for a free one */
+        throw_error(error, errnum == EIO ? FILEDUP_ERROR_AGAIN : error_from_errno(errnum),
+                    "reading journal segment '%s': %s", name, g_strerror(errnum));
+    return NULL;
 }
 
 void
@@ -254,6 +289,7 @@ segment_seal(Segment *s, GError **error)
     if (!fd_pwrite_full(s->fd, block, sizeof block, 0))
         return throw_errno(error, "writing the header of journal segment '%s'", s->name);
     s->valid = TRUE;
+    s->damaged = FALSE;
     return TRUE;
 }
 
@@ -269,7 +305,7 @@ segment_void(Segment *s, GError **error)
 {
     const guint8 block[SEGMENT_HEADER_BYTES] = {0};
 
-    s->valid = FALSE;
+    s->valid = s->damaged = FALSE;
     if (!fd_pwrite_full(s->fd, block, sizeof block, 0) || fdatasync(s->fd) < 0)
         return throw_errno(error, "clearing the header of journal segment '%s'", s->name);
     return TRUE;

@@ -28,12 +28,14 @@ typedef struct SegmentHeader {
     guint64 salt;            /* seeds the sums of its record headers                      */
     guint64 size_bytes;      /* of the file                                               */
     guint64 durable_through; /* records up to here were durable when this was written     */
+    guint64 used_through;    /* sequences up to here were given out, there or not         */
 } SegmentHeader;
 
 typedef struct Segment {
     char         *name; /* in the journal's folder: means nothing, the header does */
     Fd            fd;
     gboolean      valid; /* the header is one of this store; else `header` has only the size */
+    gboolean      damaged; /* not valid, and no other's: it holds what was written, without the sum */
     SegmentHeader header;
     guint64       last_seq; /* highest sequence written in this use */
 } Segment;
@@ -44,8 +46,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Segment, segment_free)
 /* Preallocated, written with zeros, synced, the folder too: appends change no metadata. */
 Segment *segment_create(int journal_fd, const char *name, guint64 size_bytes, GError **error);
 
-/* Opens and reads the header. A header that is torn, or another store's, is `valid` FALSE and no
- * error; a format newer than ours is refused. */
+/* Opens and reads the header. Zeros, or another store's, is `valid` FALSE and no error; what is
+ * neither is `damaged` too. One that cannot be read is AGAIN, a format newer than ours is refused. */
 Segment *segment_open(int journal_fd, const char *name, gboolean writable, const char *uuid,
                       GError **error);
 

@@ -34,14 +34,18 @@ sums_name(guint64 number)
 }
 
 int
-staged_create(int staged_fd, guint64 number, GError **error)
+staged_create(int staged_fd, guint64 number, int *ret_own, GError **error)
 {
     g_autofree char *name = staged_name(number);
-    int fd = openat(staged_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    g_auto(Fd) fd = openat(staged_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-    if (fd < 0)
-        throw_errno(error, "creating staged file %s", name);
-    return fd;
+    *ret_own = fd < 0 ? -1 : openat(staged_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (*ret_own >= 0)
+        return fd_steal(&fd);
+    throw_errno(error, "creating staged file %s", name);
+    if (fd >= 0)
+        (void) unlinkat(staged_fd, name, 0);
+    return -1;
 }
 
 static gboolean
@@ -58,20 +62,21 @@ write_sums(int staged_fd, guint64 number, GBytes *sums, GError **error)
 }
 
 gboolean
-staged_finish(int staged_fd, guint64 number, guint64 size_bytes, GBytes *sums, guint64 *ret_ino,
-              GError **error)
+staged_finish(int staged_fd, int own, guint64 number, guint64 size_bytes, GBytes *sums,
+              guint64 *ret_ino, GError **error)
 {
     g_autofree char *name = staged_name(number);
-    g_auto(Fd) fd = openat(staged_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    struct stat st;
+    struct stat st, named;
 
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (fstat(own, &st) < 0 || fstatat(staged_fd, name, &named, AT_SYMLINK_NOFOLLOW) < 0)
         return throw_errno(error, "staged file %s", name);
+    if (named.st_ino != st.st_ino)
+        return throw_error(error, FILEDUP_ERROR_REFUSED, "staged file %s is another one", name);
     if ((guint64) st.st_size != size_bytes)
         return throw_error(error, FILEDUP_ERROR_REFUSED,
                            "staged file %s has %" G_GINT64_FORMAT " bytes, not %" G_GUINT64_FORMAT,
                            name, (gint64) st.st_size, size_bytes);
-    if (fsync(fd) < 0)
+    if (fsync(own) < 0)
         return throw_errno(error, "fsync of staged file %s", name);
     crash_point("staged-synced");
     if (!write_sums(staged_fd, number, sums, error) || !fd_sync_folder(staged_fd, ".", error))

@@ -4,7 +4,8 @@
  * it: one function, view_fold, says what a transaction means.
  *
  * INVARIANTS
- *  (1) A content that came before a deletion is kept as a point when another content comes.
+ *  (1) A content that came before a deletion is kept as a point when another content comes; if it
+ *      was fuzzy, the stable one before it is kept too, and not only until the next stable one.
  *  (2) A stable content that a fuzzy one follows is kept, pinned, until the next stable one is.
  *  (3) What a restore replaced becomes a point, and never the mirror.
  *  (4) A point's id is the sequence of the transaction that brought its content, so it is known
@@ -51,6 +52,17 @@ drop_pinned(FileView *v)
     }
 }
 
+/* Pinned points become ones that stay. */
+static void
+keep_pinned(FileView *v)
+{
+    for (guint i = 0; i < v->points->len; i++) {
+        Point *p = v->points->pdata[i];
+        p->fresh |= p->pinned; /* its row changes */
+        p->pinned = FALSE;
+    }
+}
+
 /* The current content steps down for `next`: kept as a point, or not. */
 static void
 replace_current(FileView *v, Point *next)
@@ -61,6 +73,8 @@ replace_current(FileView *v, Point *next)
     v->attributes_changed = FALSE;
     gboolean deleted = v->state == STORED_DELETED;
     gboolean outlasts = next->quality < QUALITY_STABLE && old && old->quality >= QUALITY_STABLE;
+    if (deleted && old && old->quality < QUALITY_STABLE)
+        keep_pinned(v); /* invariant 1 */
     if (next->quality >= QUALITY_STABLE)
         drop_pinned(v);
     if (!old || (!deleted && !outlasts))
@@ -80,6 +94,10 @@ change_attributes(FileView *v, const Capture *c)
 {
     if (!v->current)
         return;
+    /* The same content, looked at again: it may have been seen to stand still by now. */
+    v->current->quality = MAX(v->current->quality, c->quality);
+    if (v->current->quality >= QUALITY_STABLE)
+        drop_pinned(v);
     v->current->stat = c->stat;
     g_clear_pointer(&v->current->attributes, g_bytes_unref);
     v->current->attributes = c->attributes ? g_bytes_ref(c->attributes) : g_bytes_new(NULL, 0);

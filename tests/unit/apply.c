@@ -142,6 +142,56 @@ a_fuzzy_content_does_not_cost_the_stable_one(void)
 }
 
 static void
+a_fuzzy_content_that_stands_still_becomes_the_stable_one(void)
+{
+    g_autofree char *store = unit_path("store");
+    Kit k;
+
+    for (guint applied = 0; applied < 2; applied++) {
+        g_autofree char *path = g_strdup_printf("/f%u", applied);
+        kit_open(&k, store);
+        (void) APPEND(&k, path, "stable", CAUSE_FIRST, QUALITY_STABLE);
+        (void) APPEND(&k, path, "fuzzy", CAUSE_CLOSE, QUALITY_FUZZY);
+        if (applied)
+            kit_apply_all(&k);
+        (void) kit_append_kind(&k, path, APPEND_ATTRIBUTES); /* the same, by now stable */
+        kit_apply_all(&k);
+        g_autoptr(FileView) v = catalog_load(k.store.catalog, path, NULL);
+        CU_ASSERT_EQUAL(v->current->quality, QUALITY_STABLE);
+        CU_ASSERT_EQUAL(v->points->len, 0);
+        kit_expect(&k, path, 0, "fuzzy");
+        kit_close(&k);
+    }
+    CU_ASSERT_EQUAL(count_files(store, "history"), 0);
+}
+
+static void
+a_deleted_file_keeps_its_stable_content_beside_a_fuzzy_one(void)
+{
+    g_autofree char *store = unit_path("store");
+    Kit k;
+
+    for (guint applied = 0; applied < 2; applied++) {
+        g_autofree char *path = g_strdup_printf("/f%u", applied);
+        kit_open(&k, store);
+        guint64 stable = APPEND(&k, path, "stable", CAUSE_FIRST, QUALITY_STABLE);
+        guint64 fuzzy = APPEND(&k, path, "fuzzy", CAUSE_CLOSE, QUALITY_FUZZY);
+        (void) kit_append_kind(&k, path, APPEND_DELETE);
+        if (applied)
+            kit_apply_all(&k);
+        for (guint i = 0; i < 2; i++) { /* and it stays */
+            (void) APPEND(&k, path, "another file", CAUSE_CLOSE, QUALITY_STABLE);
+            kit_apply_all(&k);
+            CU_ASSERT_EQUAL(count_points(&k, path), 2);
+            kit_expect(&k, path, stable, "stable");
+            kit_expect(&k, path, fuzzy, "fuzzy");
+            kit_expect(&k, path, 0, "another file");
+        }
+        kit_close(&k);
+    }
+}
+
+static void
 staged_contents_are_moved_and_superseded_ones_removed(void)
 {
     g_autofree char *store = unit_path("store");
@@ -495,6 +545,8 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_file_deleted_and_made_again_keeps_its_deleted_content),
     UNIT_TEST(what_a_restore_replaced_is_a_point_and_not_the_mirror),
     UNIT_TEST(a_fuzzy_content_does_not_cost_the_stable_one),
+    UNIT_TEST(a_fuzzy_content_that_stands_still_becomes_the_stable_one),
+    UNIT_TEST(a_deleted_file_keeps_its_stable_content_beside_a_fuzzy_one),
     UNIT_TEST(staged_contents_are_moved_and_superseded_ones_removed),
     UNIT_TEST(attributes_alone_change_the_mirror_and_not_its_content),
     UNIT_TEST(apply_killed_at_any_step_converges),

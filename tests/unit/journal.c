@@ -357,6 +357,78 @@ damage_before_a_later_segment_is_damage_even_at_the_end_of_its_own(void)
 }
 
 static void
+a_damaged_header_is_damage_and_its_records_are_read_all_the_same(void)
+{
+    g_auto(Log) l = {0};
+    g_autoptr(GError) error = NULL;
+    Kit k;
+
+    make_log(&l, unit_folder(), 3);
+    flip(&l, 56); /* the first sequence: the salt is whole */
+    CU_ASSERT_TRUE_FATAL(kit_try_open(&k, l.path, SMALL, &error));
+    CU_ASSERT_TRUE(k.report.damage);
+    CU_ASSERT_PTR_NOT_NULL(k.report.note);
+    CU_ASSERT_EQUAL(k.report.recovered, 3);
+    for (guint i = 0; i < 3; i++) {
+        g_autofree char *name = g_strdup_printf("/f%u", i);
+        g_autofree char *text = g_strdup_printf("content of file %u", i);
+        kit_expect(&k, name, 0, text);
+    }
+    CU_ASSERT_EQUAL(journal_last_seq(k.store.journal), l.seqs[2]);
+    kit_apply_all(&k);
+    CU_ASSERT_TRUE(
+        catalog_set_clean(k.store.catalog, journal_last_seq(k.store.journal), &error));
+    kit_close(&k);
+    CU_ASSERT_TRUE_FATAL(kit_try_open(&k, l.path, SMALL, &error));
+    CU_ASSERT_FALSE(k.report.damage); /* it was cleared */
+    kit_close(&k);
+}
+
+static void
+a_header_without_sense_is_damage_and_no_sequence_comes_twice(void)
+{
+    g_auto(Log) l = {0};
+    g_autoptr(GError) error = NULL;
+    Kit k;
+
+    make_log(&l, unit_folder(), 3);
+    flip(&l, 72); /* the salt */
+    CU_ASSERT_TRUE_FATAL(kit_try_open(&k, l.path, SMALL, &error));
+    CU_ASSERT_TRUE(k.report.damage);
+    CU_ASSERT_EQUAL(k.report.recovered, 0);
+    guint64 seq = kit_append(&k, "/f", "x", 1, CAUSE_CLOSE, QUALITY_STABLE);
+    CU_ASSERT_TRUE(seq > l.seqs[2]);
+    kit_close(&k);
+    CU_ASSERT_TRUE_FATAL(kit_try_open(&k, l.path, SMALL, &error));
+    CU_ASSERT_TRUE(k.report.damage); /* not stopped in order: said again */
+    kit_expect(&k, "/f", 0, "x");
+    CU_ASSERT_TRUE(journal_last_seq(k.store.journal) >= seq);
+    kit_close(&k);
+}
+
+static void
+a_catalog_that_is_ahead_of_the_journal_is_damage(void)
+{
+    g_auto(Log) l = {0};
+    g_autoptr(GError) error = NULL;
+
+    make_log(&l, unit_folder(), 3);
+    g_auto(Fd) fd = journal_fd(l.path);
+    for (guint i = 0; i < 3; i++) { /* as far, ahead, and after an opening that knew of it */
+        g_auto(JournalReport) report = {0};
+        g_autoptr(Pending) pending = pending_new();
+        JournalOptions options = {.uuid = l.uuid,
+                                  .segment_bytes = SMALL,
+                                  .last_seq = l.seqs[2] + (i > 0 ? 5 : 0),
+                                  .clean = TRUE};
+        g_autoptr(Journal) j = journal_open(fd, &options, pending, &report, &error);
+        UNIT_NO_ERROR(error);
+        CU_ASSERT_EQUAL(report.damage, i == 1);
+        CU_ASSERT_EQUAL(journal_last_seq(j), options.last_seq);
+    }
+}
+
+static void
 damage_is_said_again_until_the_store_was_stopped_in_order(void)
 {
     g_auto(Log) l = {0};
@@ -531,6 +603,83 @@ a_full_journal_says_so_and_goes_on_after_a_release(void)
     kit_close(&k);
 }
 
+static void
+a_journal_gives_back_what_it_does_not_need(void)
+{
+    g_autofree char *path = unit_path("store");
+    g_autofree char *folder = g_build_filename(path, "journal", NULL);
+    g_autofree guint8 *data = g_malloc0(40000);
+    g_autoptr(GError) error = NULL;
+    Kit k;
+
+    CU_ASSERT_TRUE_FATAL(kit_try_open(&k, path, SMALL, &error));
+    for (guint i = 0; i < 4; i++)
+        (void) kit_append(&k, "/f", data, 40000, CAUSE_CLOSE, QUALITY_STABLE);
+    CU_ASSERT_FALSE(journal_shrink(k.store.journal, 0)); /* all of it is needed */
+    kit_close(&k);
+    CU_ASSERT_TRUE_FATAL(kit_try_open(&k, path, SMALL, &error)); /* one large segment, the old ones */
+    CU_ASSERT_TRUE(journal_shrink(k.store.journal, 1));
+    CU_ASSERT_FALSE(journal_shrink(k.store.journal, 1));
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    for (guint i = 0; i < 2; i++)
+        CU_ASSERT_PTR_NOT_NULL(g_dir_read_name(dir));
+    CU_ASSERT_PTR_NULL(g_dir_read_name(dir));
+    CU_ASSERT_TRUE(journal_shrink(k.store.journal, 0));
+    kit_close(&k);
+    CU_ASSERT_TRUE_FATAL(kit_try_open(&k, path, SMALL, &error));
+    CU_ASSERT_FALSE(k.report.damage);
+    CU_ASSERT_EQUAL(k.report.recovered, 4);
+    kit_close(&k);
+}
+
+static void
+what_cannot_be_applied_does_not_fill_the_journal(void)
+{
+    g_autofree char *path = unit_path("store");
+    g_autofree guint8 *data = g_malloc0(40000);
+    g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(Extent));
+    g_auto(Capture) c = kit_capture("/f", data, 40000, CAUSE_CLOSE, QUALITY_STABLE);
+    g_autoptr(GError) error = NULL;
+    Extent all = {.length = 40000};
+    guint compacted = 0;
+    Kit k;
+
+    g_array_append_val(extents, all);
+    guint64 need = journal_need(&c, extents);
+    CU_ASSERT_TRUE_FATAL(kit_try_open(&k, path, SMALL, &error));
+    (void) kit_append(&k, "/stuck", "it waits", 8, CAUSE_CLOSE, QUALITY_STABLE);
+    for (guint i = 0; i < 40; i++) {
+        memset(data, (int) i, 40000);
+        if (journal_make_room(k.store.journal, need, &error) == JOURNAL_FULL) {
+            CU_ASSERT_EQUAL_FATAL(journal_compact(k.store.journal, k.store.pending, &error),
+                                  JOURNAL_ROOM);
+            compacted++;
+            kit_expect(&k, "/stuck", 0, "it waits");
+        }
+        (void) kit_append(&k, "/f", data, 40000, CAUSE_CLOSE, QUALITY_STABLE);
+        CU_ASSERT_TRUE(apply_file(&k.store, "/f", &error));
+        UNIT_NO_ERROR(error);
+    }
+    CU_ASSERT_TRUE(compacted >= 3);
+    CU_ASSERT_EQUAL(journal_compact(k.store.journal, k.store.pending, &error), JOURNAL_ROOM);
+    guint64 last = journal_last_seq(k.store.journal);
+    kit_close(&k);
+
+    CU_ASSERT_TRUE_FATAL(kit_try_open(&k, path, SMALL, &error));
+    CU_ASSERT_FALSE(k.report.damage);
+    CU_ASSERT_EQUAL(k.report.recovered, 1);
+    CU_ASSERT_EQUAL(journal_last_seq(k.store.journal), last);
+    guint64 seq = kit_append(&k, "/f", "last", 4, CAUSE_CLOSE, QUALITY_STABLE);
+    CU_ASSERT_TRUE(seq > last);
+    kit_close(&k);
+    CU_ASSERT_TRUE_FATAL(kit_try_open(&k, path, SMALL, &error));
+    CU_ASSERT_FALSE(k.report.damage);
+    kit_apply_all(&k);
+    kit_expect(&k, "/f", 0, "last");
+    kit_expect(&k, "/stuck", 0, "it waits");
+    kit_close(&k);
+}
+
 static const UnitTest tests[] = {
     UNIT_TEST(a_log_cut_at_any_byte_recovers_its_whole_records),
     UNIT_TEST(a_damaged_record_in_the_middle_is_damage_and_not_the_end),
@@ -542,11 +691,16 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_damaged_last_record_of_a_recovered_tail_is_damage),
     UNIT_TEST(what_was_never_acknowledged_does_not_count_behind_a_gap),
     UNIT_TEST(damage_before_a_later_segment_is_damage_even_at_the_end_of_its_own),
+    UNIT_TEST(a_damaged_header_is_damage_and_its_records_are_read_all_the_same),
+    UNIT_TEST(a_header_without_sense_is_damage_and_no_sequence_comes_twice),
+    UNIT_TEST(a_catalog_that_is_ahead_of_the_journal_is_damage),
     UNIT_TEST(damage_is_said_again_until_the_store_was_stopped_in_order),
     UNIT_TEST(recycled_segments_never_show_old_records),
     UNIT_TEST(a_switch_interrupted_at_any_step_loses_nothing),
     UNIT_TEST(an_append_after_a_failed_write_is_refused),
     UNIT_TEST(sequences_and_times_never_go_back),
     UNIT_TEST(a_full_journal_says_so_and_goes_on_after_a_release),
+    UNIT_TEST(a_journal_gives_back_what_it_does_not_need),
+    UNIT_TEST(what_cannot_be_applied_does_not_fill_the_journal),
 };
 UNIT_MAIN("journal", tests)

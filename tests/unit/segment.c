@@ -97,16 +97,19 @@ a_torn_void_or_foreign_header_is_none(void)
 
     UNIT_NO_ERROR(error);
     CU_ASSERT_FALSE(foreign->valid);
+    CU_ASSERT_FALSE(foreign->damaged);
     CU_ASSERT_TRUE(fd_pwrite_full(s->fd, "x", 1, 60));
     g_autoptr(Segment) torn = segment_open(folder, "a", FALSE, UUID, &error);
     UNIT_NO_ERROR(error);
     CU_ASSERT_FALSE(torn->valid);
+    CU_ASSERT_TRUE(torn->damaged);
     CU_ASSERT_TRUE(segment_seal(s, NULL));
     g_autoptr(Segment) whole = segment_open(folder, "a", FALSE, UUID, &error);
     CU_ASSERT_TRUE(whole->valid);
     CU_ASSERT_TRUE(segment_void(s, NULL));
     g_autoptr(Segment) void_one = segment_open(folder, "a", FALSE, UUID, &error);
     CU_ASSERT_FALSE(void_one->valid);
+    CU_ASSERT_FALSE(void_one->damaged);
     CU_ASSERT_EQUAL(void_one->header.size_bytes, 65536);
 }
 

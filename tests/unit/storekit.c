@@ -155,10 +155,11 @@ kit_append_staged(Kit *k, const char *path, const void *data, gsize n, PointCaus
 
     c.kind = APPEND_STAGED;
     c.staged = ++number;
-    g_auto(Fd) fd = staged_create(k->store.layout->staged, c.staged, &error);
+    g_auto(Fd) own = -1;
+    g_auto(Fd) fd = staged_create(k->store.layout->staged, c.staged, &own, &error);
     UNIT_NO_ERROR(error);
     CU_ASSERT_TRUE_FATAL(fd_pwrite_full(fd, data, n, 0));
-    (void) staged_finish(k->store.layout->staged, c.staged, n, sums, &c.staged_ino, &error);
+    (void) staged_finish(k->store.layout->staged, own, c.staged, n, sums, &c.staged_ino, &error);
     UNIT_NO_ERROR(error);
     return write_one(k, &c, NULL, NULL);
 }

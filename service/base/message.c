@@ -34,28 +34,27 @@ typedef struct Header {
 static const struct {
     const char *name;
     const char *type;
-} kinds[] = {
-    [MESSAGE_NONE] = {"NONE", "()"},
+} kinds[] = {[MESSAGE_NONE] = {"NONE", "()"},
 #define X(name, type) [MESSAGE_##name] = {#name, type},
-    MESSAGE_LIST(X)
+             MESSAGE_LIST(X)
 #undef X
 };
 
 typedef struct Outgoing {
     GBytes *packet;
-    int     fds[MESSAGE_MAX_FDS];
-    guint   n_fds;
+    int fds[MESSAGE_MAX_FDS];
+    guint n_fds;
 } Outgoing;
 
 struct Channel {
-    int     fd;
-    GQueue  queue; /* of Outgoing */
+    int fd;
+    GQueue queue; /* of Outgoing */
     guint8 *buffer;
 
     ChannelFunc func;
-    gpointer    data;
-    guint       in_source, out_source;
-    gboolean   *freed; /* set while the callback runs, to see that it freed us */
+    gpointer data;
+    guint in_source, out_source;
+    gboolean *freed; /* set while the callback runs, to see that it freed us */
 };
 
 const char *

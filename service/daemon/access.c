@@ -42,9 +42,7 @@ is_member(uid_t uid, gid_t gid)
 gboolean
 access_may_read(uid_t caller, const FileStat *stat, GError **error)
 {
-    guint bit = caller == stat->uid            ? S_IRUSR
-                : is_member(caller, stat->gid) ? S_IRGRP
-                                               : S_IROTH;
+    guint bit = caller == stat->uid ? S_IRUSR : is_member(caller, stat->gid) ? S_IRGRP : S_IROTH;
 
     if (caller == 0 || (stat->mode & bit))
         return TRUE;

@@ -25,22 +25,22 @@
 #define CONNECTIONS_PER_UID 16
 
 typedef struct Peer {
-    Control         *control;
-    uid_t            uid;
+    Control *control;
+    uid_t uid;
     GDBusConnection *connection; /* NULL while it authenticates */
-    GCancellable    *cancellable;
-    guint            timer;
-    gboolean         subscribed;
+    GCancellable *cancellable;
+    guint timer;
+    gboolean subscribed;
 } Peer;
 
 struct Control {
-    Manager         *manager;
-    char            *path;
-    char            *guid;
-    GSocketService  *service;
+    Manager *manager;
+    char *path;
+    char *guid;
+    GSocketService *service;
     FiledupManager1 *skeleton;
-    Methods         *methods;
-    GList           *peers;
+    Methods *methods;
+    GList *peers;
 };
 
 uid_t
@@ -216,8 +216,9 @@ take_over(const char *path, GError **error)
 
     if (strlen(path) >= sizeof address.sun_path)
         return throw_error(error, FILEDUP_ERROR_REFUSED,
-                           "socket '%s': its path has %" G_GSIZE_FORMAT " bytes, at most %"
-                           G_GSIZE_FORMAT " are possible; choose a shorter one with 'socket' in "
+                           "socket '%s': its path has %" G_GSIZE_FORMAT
+                           " bytes, at most %" G_GSIZE_FORMAT
+                           " are possible; choose a shorter one with 'socket' in "
                            "the settings, or FILEDUP_SOCKET",
                            path, strlen(path), sizeof address.sun_path - 1);
     strcpy(address.sun_path, path);
@@ -255,9 +256,9 @@ control_new(Manager *m, GError **error)
     c->service = g_socket_service_new();
     g_autoptr(GSocketAddress) address = g_unix_socket_address_new(c->path);
     mode_t old = umask(settings->system ? 0111 : 0177);
-    gboolean listening = g_socket_listener_add_address(
-        G_SOCKET_LISTENER(c->service), address, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_DEFAULT,
-        NULL, NULL, error);
+    gboolean listening =
+        g_socket_listener_add_address(G_SOCKET_LISTENER(c->service), address, G_SOCKET_TYPE_STREAM,
+                                      G_SOCKET_PROTOCOL_DEFAULT, NULL, NULL, error);
     umask(old);
     if (!listening) {
         g_prefix_error(error, "listening on '%s': ", c->path);

@@ -21,50 +21,50 @@
 #include "daemon/copiers.h"
 #include "daemon/link.h"
 
-#define KILL_PATIENCE_SEC 5
-#define IDLE_SEC          30
-#define STUCK_MAX         4
+#define KILL_PATIENCE_SEC      5
+#define IDLE_SEC               30
+#define STUCK_MAX              4
 #define UNKNOWN_DEVICE_COPIERS 4
 
 typedef struct Pool Pool;
 
 typedef struct Job {
-    guint64     number;
-    guint       timeout_sec;
+    guint64 number;
+    guint timeout_sec;
     MessageType type;
-    GVariant   *body;
-    int         fds[MESSAGE_MAX_FDS];
-    guint       n_fds;
-    CopierFunc  func; /* NULL: cancelled */
-    gpointer    data;
+    GVariant *body;
+    int fds[MESSAGE_MAX_FDS];
+    guint n_fds;
+    CopierFunc func; /* NULL: cancelled */
+    gpointer data;
 } Job;
 
 typedef enum { COPIER_IDLE, COPIER_BUSY, COPIER_KILLED, COPIER_STUCK } CopierState;
 
 typedef struct Copier {
-    Pool       *pool;
-    Link       *link;
+    Pool *pool;
+    Link *link;
     CopierState state;
-    Job        *job;
-    guint       timer; /* IDLE: end of idleness; BUSY: the time monitor; KILLED: patience */
+    Job *job;
+    guint timer; /* IDLE: end of idleness; BUSY: the time monitor; KILLED: patience */
 } Copier;
 
 struct Pool {
     Copiers *all;
-    uid_t    principal;
-    guint64  device;
-    GQueue   waiting; /* of Job */
-    GList   *copiers;
-    guint    retry_source;
+    uid_t principal;
+    guint64 device;
+    GQueue waiting; /* of Job */
+    GList *copiers;
+    guint retry_source;
 };
 
 struct Copiers {
-    gboolean        system;
-    guint           per_device;
+    gboolean system;
+    guint per_device;
     CopierFreedFunc freed;
-    gpointer        data;
-    GList          *pools;
-    guint           stuck;
+    gpointer data;
+    GList *pools;
+    guint stuck;
 };
 
 static void pool_run(Pool *pool);
@@ -138,8 +138,8 @@ on_no_progress(gpointer data)
     Copier *copier = data;
 
     copier->timer = 0;
-    g_message("copier %d made no progress within %u s and is stopped",
-              (int) link_pid(copier->link), copier->job->timeout_sec);
+    g_message("copier %d made no progress within %u s and is stopped", (int) link_pid(copier->link),
+              copier->job->timeout_sec);
     kill_copier(copier);
     return G_SOURCE_REMOVE;
 }
@@ -214,9 +214,8 @@ on_link(G_GNUC_UNUSED Link *link, Message *m, gpointer data)
     }
     if (m->type == MESSAGE_ROLE_READY)
         return;
-    if (copier->state != COPIER_BUSY ||
-        !(is_last(m->type) || m->type == MESSAGE_COPIER_PROGRESS ||
-          m->type == MESSAGE_COPIER_STAGE))
+    if (copier->state != COPIER_BUSY || !(is_last(m->type) || m->type == MESSAGE_COPIER_PROGRESS ||
+                                          m->type == MESSAGE_COPIER_STAGE))
         return; /* what a killed one had still to say */
     g_variant_get_child(m->body, 0, "t", &number);
     if (number != copier->job->number) {
@@ -384,8 +383,7 @@ find_copier(Copiers *c, guint64 number)
 }
 
 void
-copiers_send(Copiers *c, guint64 job, MessageType type, GVariant *body, const int *fds,
-             guint n_fds)
+copiers_send(Copiers *c, guint64 job, MessageType type, GVariant *body, const int *fds, guint n_fds)
 {
     g_autoptr(GVariant) sunk = g_variant_ref_sink(body);
     Copier *copier = find_copier(c, job);

@@ -38,15 +38,15 @@
 #define COMPARE_LINE "compare\n"
 
 typedef struct Daemon {
-    Settings  *settings;
-    Manager   *manager;
-    Control   *control;
+    Settings *settings;
+    Manager *manager;
+    Control *control;
     GMainLoop *loop;
-    int        lock_fd;
-    gboolean   stopping;
-    gboolean   comparing; /* after a crash of the machine, until every content was compared */
-    gint64     stop_deadline_usec;
-    int        status;
+    int lock_fd;
+    gboolean stopping;
+    gboolean comparing; /* after a crash of the machine, until every content was compared */
+    gint64 stop_deadline_usec;
+    int status;
 } Daemon;
 
 static void
@@ -102,8 +102,7 @@ on_stop(gpointer data)
     d->stopping = TRUE;
     notify_systemd("STOPPING=1\nSTATUS=Finishing what was accepted");
     d->comparing = d->comparing && manager_is_comparing(d->manager);
-    d->stop_deadline_usec =
-        g_get_monotonic_time() + d->settings->stop_timeout_sec * G_USEC_PER_SEC;
+    d->stop_deadline_usec = g_get_monotonic_time() + d->settings->stop_timeout_sec * G_USEC_PER_SEC;
     manager_stop(d->manager);
     g_timeout_add(10, on_stop_tick, d);
     return G_SOURCE_CONTINUE;

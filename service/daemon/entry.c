@@ -13,7 +13,7 @@
 
 static const char *const backup_names[BACKUP_COUNT] = {"on-close", "per-write"};
 static const char *const recover_names[RECOVER_COUNT] = {"auto", "manual", "notify"};
-static const char *const row_keys[] = {"path",    "backup", "recover", "to",   "retries",
+static const char *const row_keys[] = {"path",    "backup", "recover", "to",    "retries",
                                        "timeout", "keep",   "uid",     "state", NULL};
 
 void
@@ -50,9 +50,9 @@ gboolean
 row_equal(const Row *a, const Row *b)
 {
     return g_str_equal(a->path, b->path) && a->backup == b->backup && a->recover == b->recover &&
-           a->principal == b->principal && names_equal(a->to, b->to) &&
-           a->retries == b->retries && a->timeout_sec == b->timeout_sec &&
-           g_str_equal(a->keep, b->keep) && a->suspended == b->suspended;
+           a->principal == b->principal && names_equal(a->to, b->to) && a->retries == b->retries &&
+           a->timeout_sec == b->timeout_sec && g_str_equal(a->keep, b->keep) &&
+           a->suspended == b->suspended;
 }
 
 const char *
@@ -186,8 +186,9 @@ row_from_setting(const config_setting_t *group, uid_t principal, gboolean own, G
         !read_stores(group, &row->to, error))
         return NULL;
     if (!path || !path_is_canonical(path) || g_str_equal(path, "/")) {
-        settings_refuse(group, error, "'path' must be the absolute path of a file, without \".\", "
-                                      "\"..\" or doubled slashes");
+        settings_refuse(group, error,
+                        "'path' must be the absolute path of a file, without \".\", "
+                        "\"..\" or doubled slashes");
         return NULL;
     }
     if (!own && uid != principal) {

@@ -14,8 +14,7 @@
 #define ID_RESTORE_FAILED   "7c0b3c1c9d6f4b0e8a5e0c6f2f1d4a04"
 #define ID_NOT_WATCHED      "7c0b3c1c9d6f4b0e8a5e0c6f2f1d4a05"
 
-static void
-emit(GLogLevelFlags level, const char *id, const Entry *e, const char *format, ...)
+static void emit(GLogLevelFlags level, const char *id, const Entry *e, const char *format, ...)
     G_GNUC_PRINTF(4, 5);
 
 static void
@@ -48,8 +47,9 @@ event_backup_recovered(const Entry *e)
 void
 event_restored(const Entry *e, const char *store, guint64 bytes)
 {
-    emit(G_LOG_LEVEL_MESSAGE, ID_RESTORED, e, "restored from store \"%s\", %" G_GUINT64_FORMAT
-         " bytes written and verified", store, bytes);
+    emit(G_LOG_LEVEL_MESSAGE, ID_RESTORED, e,
+         "restored from store \"%s\", %" G_GUINT64_FORMAT " bytes written and verified", store,
+         bytes);
 }
 
 void

@@ -22,11 +22,11 @@ struct Link {
     LinkFunc func;
     gpointer data;
 
-    pid_t    pid; /* 0: down */
+    pid_t pid; /* 0: down */
     Channel *channel;
     gboolean ending, stopping;
-    guint    child_source, restart_source;
-    guint    backoff_msec;
+    guint child_source, restart_source;
+    guint backoff_msec;
 };
 
 static guint alive;

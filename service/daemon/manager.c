@@ -14,25 +14,25 @@
 #include "daemon/transfer.h"
 
 typedef struct Trial {
-    Manager         *manager;
-    char            *name;
-    Store           *store;
+    Manager *manager;
+    char *name;
+    Store *store;
     ManagerStoreFunc func;
-    gpointer         data;
-    gboolean         over;
+    gpointer data;
+    gboolean over;
 } Trial;
 
 struct Manager {
     const Settings *settings;
-    Table          *table;
-    Stores         *stores;
-    Schedule       *schedule;
-    GHashTable     *entries; /* path -> Entry */
-    GList          *trials;  /* stores that are being added */
-    ManagerEvents   events;
-    gpointer        data;
-    guint           save_source;
-    gboolean        stopping;
+    Table *table;
+    Stores *stores;
+    Schedule *schedule;
+    GHashTable *entries; /* path -> Entry */
+    GList *trials;       /* stores that are being added */
+    ManagerEvents events;
+    gpointer data;
+    guint save_source;
+    gboolean stopping;
 };
 
 /* ---- stores ---- */
@@ -496,8 +496,10 @@ manager_add_store(Manager *m, const char *name, const char *path, ManagerStoreFu
     else if (!path_is_canonical(path))
         throw_error(&error, FILEDUP_ERROR_REFUSED, "the folder's path must be absolute and plain");
     else if (table_find_store(m->table, name) || stores_find(m->stores, name))
-        throw_error(&error, FILEDUP_ERROR_REFUSED, "a store \"%s\" exists already; choose another "
-                                                   "--name", name);
+        throw_error(&error, FILEDUP_ERROR_REFUSED,
+                    "a store \"%s\" exists already; choose another "
+                    "--name",
+                    name);
     else if (same)
         throw_error(&error, FILEDUP_ERROR_REFUSED, "it is store \"%s\" already", same->name);
     if (error) {

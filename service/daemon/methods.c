@@ -23,7 +23,7 @@
 
 struct Methods {
     Manager *manager;
-    GList   *syncs; /* of Sync */
+    GList *syncs; /* of Sync */
 };
 
 static gboolean
@@ -104,10 +104,10 @@ apply_options(Row *row, GVariant *options, gboolean modes, GError **error)
 }
 
 typedef struct Adding {
-    Methods               *methods;
-    FiledupManager1       *skeleton;
+    Methods *methods;
+    FiledupManager1 *skeleton;
     GDBusMethodInvocation *invocation;
-    Row                   *row;
+    Row *row;
 } Adding;
 
 static void
@@ -127,16 +127,17 @@ take_inspected(Adding *a, Message *m, guint64 *ret_device, char **ret_note, GErr
     guint32 type;
     const char *note;
 
-    g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE "@ay@ayu@" FILESTAT_TYPE "t&s)", NULL,
-                  &outcome, &folder, &name, &type, &stat, ret_device, &note);
+    g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE "@ay@ayu@" FILESTAT_TYPE "t&s)", NULL, &outcome,
+                  &folder, &name, &type, &stat, ret_device, &note);
     if (!message_error_check(outcome, NULL, error))
         return FALSE;
     if (type == INSPECT_FOLDER)
         return throw_error(error, FILEDUP_ERROR_REFUSED,
                            "it is a folder; this version protects single files: name the files");
     if (type == INSPECT_OTHER)
-        return throw_error(error, FILEDUP_ERROR_REFUSED,
-                           "it is no regular file (a device, socket or pipe has no content to keep)");
+        return throw_error(
+            error, FILEDUP_ERROR_REFUSED,
+            "it is no regular file (a device, socket or pipe has no content to keep)");
     const char *f = path_from_variant(folder), *n = path_from_variant(name);
     if (!f || !n || !n[0] || strchr(n, '/'))
         return throw_error(error, FILEDUP_ERROR_FATAL, "the copier answered with no path");
@@ -207,11 +208,11 @@ on_add(FiledupManager1 *skeleton, GDBusMethodInvocation *invocation, const gchar
     a->skeleton = g_object_ref(skeleton);
     a->invocation = invocation;
     a->row = g_steal_pointer(&row);
-    copiers_submit(schedule_copiers(manager_schedule(m->manager)), job, a->row->principal, 0,
-                   INSPECT_TIMEOUT_SEC, MESSAGE_DAEMON_INSPECT,
-                   g_variant_new("(t@ayb)", job, path_to_variant(path),
-                                 (gboolean) (a->row->principal != 0)),
-                   NULL, 0, on_inspected, a);
+    copiers_submit(
+        schedule_copiers(manager_schedule(m->manager)), job, a->row->principal, 0,
+        INSPECT_TIMEOUT_SEC, MESSAGE_DAEMON_INSPECT,
+        g_variant_new("(t@ayb)", job, path_to_variant(path), (gboolean) (a->row->principal != 0)),
+        NULL, 0, on_inspected, a);
     return TRUE;
 }
 
@@ -282,8 +283,7 @@ on_remove(FiledupManager1 *skeleton, GDBusMethodInvocation *invocation, const gc
     Methods *m = data;
     g_autoptr(GError) error = NULL;
 
-    if (!find_entry(m, invocation, path, &error) ||
-        !manager_remove(m->manager, path, &error))
+    if (!find_entry(m, invocation, path, &error) || !manager_remove(m->manager, path, &error))
         return refuse(invocation, error);
     filedup_manager1_complete_remove(skeleton, invocation);
     return TRUE;
@@ -317,17 +317,17 @@ on_list(FiledupManager1 *skeleton, GDBusMethodInvocation *invocation, const gcha
 /* ---- Sync ---- */
 
 typedef struct SyncFile {
-    char    *path;
-    guint64  id, generation;
-    guint    attempts;
+    char *path;
+    guint64 id, generation;
+    guint attempts;
     gboolean done;
-    char    *reason, *writer; /* set with done: not current */
+    char *reason, *writer; /* set with done: not current */
 } SyncFile;
 
 typedef struct Sync {
-    FiledupManager1       *skeleton;
+    FiledupManager1 *skeleton;
     GDBusMethodInvocation *invocation;
-    GPtrArray             *files;
+    GPtrArray *files;
 } Sync;
 
 static void
@@ -352,7 +352,8 @@ sync_free(Sync *s)
 static gboolean
 tried(const Entry *e, const SyncFile *f)
 {
-    if (e->attempts > f->attempts || e->stuck_job || e->row->suspended || e->unbound || e->targets->len == 0)
+    if (e->attempts > f->attempts || e->stuck_job || e->row->suspended || e->unbound ||
+        e->targets->len == 0)
         return TRUE;
     for (guint i = 0; i < e->targets->len; i++)
         if (store_is_ready(((Target *) e->targets->pdata[i])->store))
@@ -471,9 +472,9 @@ on_sync(FiledupManager1 *skeleton, GDBusMethodInvocation *invocation, const gcha
 /* ---- Restore, Extract, Points ---- */
 
 typedef struct Restoring {
-    FiledupManager1       *skeleton;
+    FiledupManager1 *skeleton;
     GDBusMethodInvocation *invocation;
-    gboolean               extract;
+    gboolean extract;
 } Restoring;
 
 static void
@@ -485,8 +486,7 @@ on_recovered(const RecoveryResult *r, gpointer data)
     if (r->error)
         g_dbus_method_invocation_return_gerror(restoring->invocation, r->error);
     else if (restoring->extract)
-        filedup_manager1_complete_extract(skeleton, restoring->invocation, NULL,
-                                          report_extract(r));
+        filedup_manager1_complete_extract(skeleton, restoring->invocation, NULL, report_extract(r));
     else
         filedup_manager1_complete_restore(skeleton, restoring->invocation, report_restore(r));
 }
@@ -687,7 +687,7 @@ methods_new(Manager *manager, FiledupManager1 *skeleton)
 {
     const struct {
         const char *signal;
-        GCallback   handler;
+        GCallback handler;
     } handlers[] = {
         {"handle-add", G_CALLBACK(on_add)},
         {"handle-set", G_CALLBACK(on_set)},

@@ -29,29 +29,29 @@
 #include "daemon/transfer.h"
 
 #define TO_FD_TIMEOUT_SEC 60 /* the caller's descriptor may be a pipe that nobody reads */
-#define SUMS_MAX_BYTES ((gsize) 1 << 30) /* of a file of 2 TiB */
+#define SUMS_MAX_BYTES    ((gsize) 1 << 30) /* of a file of 2 TiB */
 
 #define OPENING_PATIENCE_SEC 15
 
 struct Recovery {
-    Entry       *entry;
-    gint64       asked_usec;
-    uid_t        caller;
+    Entry *entry;
+    gint64 asked_usec;
+    uid_t caller;
     RestoreFlags flags;
-    guint64      point;
-    Store       *store;
-    int          target_fd;
+    guint64 point;
+    Store *store;
+    int target_fd;
     RecoveryFunc func;
-    gpointer     data;
+    gpointer data;
 
-    Target   *target;
-    gboolean  newest; /* the content that comes back is the newest one */
-    FileStat  saved_stat;        /* in place: of what was saved; ino 0 if nothing was */
-    int       source_fd, sums_fd; /* while HOLDING */
-    guint64   copier_job, store_job;
+    Target *target;
+    gboolean newest;        /* the content that comes back is the newest one */
+    FileStat saved_stat;    /* in place: of what was saved; ino 0 if nothing was */
+    int source_fd, sums_fd; /* while HOLDING */
+    guint64 copier_job, store_job;
     Transfer *transfer;
-    char     *swapped;
-    guint64   swapped_dev, swapped_ino;
+    char *swapped;
+    guint64 swapped_dev, swapped_ino;
 
     RecoveryResult result;
 };
@@ -158,8 +158,7 @@ on_discarded(guint64 job, Message *m, const GError *failure, gboolean stuck, gpo
 }
 
 static void
-submit(Recovery *r, MessageType type, GVariant *body, const int *fds, guint n_fds,
-       CopierFunc func)
+submit(Recovery *r, MessageType type, GVariant *body, const int *fds, guint n_fds, CopierFunc func)
 {
     Entry *e = r->entry;
 
@@ -247,8 +246,7 @@ on_kept(const TransferResult *t, gpointer data)
 }
 
 static void
-on_restored(guint64 job, Message *m, const GError *failure, gboolean stuck,
-            gpointer data)
+on_restored(guint64 job, Message *m, const GError *failure, gboolean stuck, gpointer data)
 {
     Recovery *r = data;
     g_autoptr(GVariant) outcome = NULL, swapped = NULL;
@@ -258,9 +256,9 @@ on_restored(guint64 job, Message *m, const GError *failure, gboolean stuck,
     if (stuck)
         schedule_stuck(r->entry->schedule, r->entry, job);
     if (!m) {
-        g_autofree char *text = g_strdup_printf(
-            "%s%s", failure->message,
-            stuck ? "; the file is left alone until that copier is dead" : "");
+        g_autofree char *text =
+            g_strdup_printf("%s%s", failure->message,
+                            stuck ? "; the file is left alone until that copier is dead" : "");
         fail(r, FILEDUP_ERROR_AGAIN, text);
         return;
     }
@@ -292,12 +290,10 @@ restore(Recovery *r)
     r->copier_job = store_next_job();
     submit(r, MESSAGE_DAEMON_RESTORE,
            g_variant_new("(t@ay@ayut@" FILESTAT_TYPE "@ayb@" FILESTAT_TYPE ")", r->copier_job,
-                         path_to_variant(e->folder), path_to_variant(e->name),
-                         (guint32) r->flags, r->result.size_bytes,
-                         filestat_to_variant(&r->result.stat),
+                         path_to_variant(e->folder), path_to_variant(e->name), (guint32) r->flags,
+                         r->result.size_bytes, filestat_to_variant(&r->result.stat),
                          g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, n ? blob : NULL, n, 1),
-                         (gboolean) (e->row->principal == 0),
-                         filestat_to_variant(&r->saved_stat)),
+                         (gboolean) (e->row->principal == 0), filestat_to_variant(&r->saved_stat)),
            fds, r->flags & RESTORE_TO_FD ? 3 : 2, on_restored);
 }
 
@@ -308,9 +304,9 @@ on_held(const TransferResult *t, gpointer data)
 
     r->transfer = NULL;
     if (!t->targets[0].durable) {
-        g_autofree char *text = g_strdup_printf(
-            "the store's newest content could not be made safe first: %s",
-            t->targets[0].error ? t->targets[0].error : "not stored");
+        g_autofree char *text =
+            g_strdup_printf("the store's newest content could not be made safe first: %s",
+                            t->targets[0].error ? t->targets[0].error : "not stored");
         fail(r, FILEDUP_ERROR_AGAIN, text);
         return;
     }
@@ -389,10 +385,10 @@ static void
 fetch(Recovery *r)
 {
     r->store_job = store_next_job();
-    store_request(r->target->store, r->store_job, MESSAGE_DAEMON_CONTENT,
-                  g_variant_new("(t@ayt)", r->store_job, path_to_variant(r->entry->row->path),
-                                r->point),
-                  NULL, 0, on_content, r);
+    store_request(
+        r->target->store, r->store_job, MESSAGE_DAEMON_CONTENT,
+        g_variant_new("(t@ayt)", r->store_job, path_to_variant(r->entry->row->path), r->point),
+        NULL, 0, on_content, r);
 }
 
 static void
@@ -437,9 +433,9 @@ refuse_no_backup(Recovery *r)
     for (guint i = 0; i < r->entry->targets->len; i++) {
         const Target *t = r->entry->targets->pdata[i];
         if (!store_is_ready(t->store)) {
-            g_autofree char *text = g_strdup_printf("store \"%s\" is %s: %s", store_name(t->store),
-                                                    store_state_name(t->store),
-                                                    store_note(t->store));
+            g_autofree char *text =
+                g_strdup_printf("store \"%s\" is %s: %s", store_name(t->store),
+                                store_state_name(t->store), store_note(t->store));
             fail(r, FILEDUP_ERROR_AGAIN, text);
             return;
         }

@@ -75,7 +75,8 @@ state_of(const Entry *e, char **ret_note)
         return "absent";
     }
     if (e->missing && deleted && !stored) {
-        *ret_note = g_strdup("the file was deleted; 'filedup restore' brings its last content back");
+        *ret_note =
+            g_strdup("the file was deleted; 'filedup restore' brings its last content back");
         return "deleted";
     }
     if (e->missing && !stored) {
@@ -106,8 +107,8 @@ report_targets(const Entry *e)
                                     ? g_build_filename(store_path(t->store), t->mirror, NULL)
                                     : g_strdup("");
         g_autofree char *valid = g_utf8_make_valid(full, -1);
-        g_variant_builder_add(&b, "(sssx)", store_name(t->store), store_state_name(t->store),
-                              valid, t->state == STORED_NOTHING ? (gint64) 0 : t->time_usec);
+        g_variant_builder_add(&b, "(sssx)", store_name(t->store), store_state_name(t->store), valid,
+                              t->state == STORED_NOTHING ? (gint64) 0 : t->time_usec);
     }
     return g_variant_builder_end(&b);
 }
@@ -154,13 +155,14 @@ report_entry(const Entry *e)
     add(&b, "timeout", g_variant_new_uint32(e->row->timeout_sec));
     add_string(&b, "keep", e->row->keep);
     add_string(&b, "pending", pending_names[e->pending]);
-    add(&b, "request",
-        g_variant_new_boolean(e->recovery != NULL || e->requests.length > 0));
+    add(&b, "request", g_variant_new_boolean(e->recovery != NULL || e->requests.length > 0));
     add(&b, "queue", g_variant_new_uint64(waiting_changes(e)));
     add_string(&b, "state", state);
     add_string(&b, "state_note", note);
     add(&b, "current_as_of",
-        g_variant_new_int64(e->current_usec ? e->current_usec : first ? first->time_usec : 0));
+        g_variant_new_int64(e->current_usec ? e->current_usec
+                            : first         ? first->time_usec
+                                            : 0));
     add_string(&b, "quality",
                first && first->state != STORED_NOTHING ? report_quality(first->quality) : "");
     add(&b, "size",
@@ -187,8 +189,7 @@ report_store(Manager *m, Store *store)
     add(&b, "free", g_variant_new_uint64(free_bytes));
     add(&b, "size", g_variant_new_uint64(size_bytes));
     add(&b, "rows", g_variant_new_uint32(manager_count_rows(m, store)));
-    add(&b, "default",
-        g_variant_new_boolean(g_str_equal(store_name(store), DEFAULT_STORE_NAME)));
+    add(&b, "default", g_variant_new_boolean(g_str_equal(store_name(store), DEFAULT_STORE_NAME)));
     add(&b, "journal", g_variant_new_uint64(journal_bytes));
     return g_variant_builder_end(&b);
 }

@@ -43,13 +43,13 @@
 #define UNSTABLE_TELLING 5 /* attempts after which a waiting sync is told */
 
 struct Schedule {
-    Copiers       *copiers;
-    Watchers      *watchers;
-    gboolean       compare_all;
+    Copiers *copiers;
+    Watchers *watchers;
+    gboolean compare_all;
     ScheduleEvents events;
-    gpointer       data;
-    GHashTable    *entries; /* id -> Entry, the started ones */
-    GHashTable    *stuck;   /* job -> id */
+    gpointer data;
+    GHashTable *entries; /* id -> Entry, the started ones */
+    GHashTable *stuck;   /* job -> id */
 };
 
 static gint64
@@ -231,8 +231,8 @@ on_appended(Schedule *s, Entry *e, const TransferResult *r)
             continue;
         }
         record(t, r, part);
-        if (!fuzzy || e->row->backup == BACKUP_PER_WRITE) /* on-close: still not current */
-            t->durable_generation = e->capture_generation;   /* invariant 2 */
+        if (!fuzzy || e->row->backup == BACKUP_PER_WRITE)  /* on-close: still not current */
+            t->durable_generation = e->capture_generation; /* invariant 2 */
         s->events.durable(e, t->store, part->sequence, part->stamp_usec, s->data);
     }
     if (failed) {
@@ -416,7 +416,9 @@ start_transfer(Schedule *s, Entry *e)
         .flags = choose_flags(e, targets, recorded),
         .recorded = deletion ? targets->pdata[0] : recorded,
         .place = place,
-        .cause = deletion ? CAUSE_DELETED : first ? CAUSE_FIRST : CAUSE_CLOSE,
+        .cause = deletion ? CAUSE_DELETED
+                 : first  ? CAUSE_FIRST
+                          : CAUSE_CLOSE,
         .deletion = deletion,
         .targets = targets,
     };
@@ -498,8 +500,8 @@ schedule_look(Schedule *s, Entry *e)
         return;
     }
     /* Not watched, or not wholly: scan often. Watched: now and then, for what no event tells. */
-    gint64 due = e->scanned_usec +
-                 (e->watch != WATCH_ACTIVE || e->rescan ? SCAN_INTERVAL : VERIFY_LAG);
+    gint64 due =
+        e->scanned_usec + (e->watch != WATCH_ACTIVE || e->rescan ? SCAN_INTERVAL : VERIFY_LAG);
     if (due > now) {
         wait_until(e, due);
         return;
@@ -534,9 +536,9 @@ on_changed(guint64 id, guint what, gpointer data)
     if (what & (CHANGE_CLOSED | CHANGE_APPEARED)) {
         e->gone_since_usec = 0;
         if (e->unstable) /* what it waited for, perhaps */
-            e->not_before_usec = MIN(e->not_before_usec,
-                                     g_get_monotonic_time() +
-                                         backoff(UNSTABLE_MIN / 4, MIN(e->unstable, 5), SEC));
+            e->not_before_usec =
+                MIN(e->not_before_usec,
+                    g_get_monotonic_time() + backoff(UNSTABLE_MIN / 4, MIN(e->unstable, 5), SEC));
     }
     schedule_touch(s, e);
 }
@@ -654,8 +656,8 @@ schedule_is_current(const Entry *e, guint64 generation, const char **ret_why)
             *ret_why = store_note(t->store);
         else if (t->durable_generation < generation || !store_is_ready(t->store)) {
             if (e->unstable >= UNSTABLE_TELLING)
-                *ret_why = e->writer ? "somebody has it open for writing"
-                                     : "it changes all the time";
+                *ret_why =
+                    e->writer ? "somebody has it open for writing" : "it changes all the time";
             return FALSE;
         }
     }

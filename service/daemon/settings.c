@@ -12,8 +12,8 @@
 #include "daemon/settings.h"
 
 static const char *const known_keys[] = {
-    "state",   "socket",  "entries-d", "default-store", "copiers-per-device", "stop-timeout",
-    "stores",  "entries", NULL,
+    "state",  "socket",  "entries-d", "default-store", "copiers-per-device", "stop-timeout",
+    "stores", "entries", NULL,
 };
 
 void
@@ -52,8 +52,9 @@ settings_read_file(const char *path, config_t *ret_config, GError **error)
     if (config_read_file(ret_config, path) == CONFIG_TRUE)
         return TRUE;
     if (config_error_type(ret_config) == CONFIG_ERR_FILE_IO)
-        return errno ? throw_errno(error, "reading %s", path)
-                     : throw_error(error, FILEDUP_ERROR_REFUSED, "reading %s: no regular file", path);
+        return errno
+                   ? throw_errno(error, "reading %s", path)
+                   : throw_error(error, FILEDUP_ERROR_REFUSED, "reading %s: no regular file", path);
     const char *file = config_error_file(ret_config);
     return throw_error(error, FILEDUP_ERROR_REFUSED, "%s:%d: %s", file ? file : path,
                        config_error_line(ret_config), config_error_text(ret_config));

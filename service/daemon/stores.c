@@ -19,30 +19,30 @@
 
 typedef struct Request {
     StoreAnswer func;
-    gpointer    data;
+    gpointer data;
 } Request;
 
 struct Store {
-    Stores  *stores;
-    char    *name, *path, *uuid;
+    Stores *stores;
+    char *name, *path, *uuid;
     gboolean create;
 
-    StoreState  state;
-    char       *note;
-    gboolean    damaged, full, refused;
-    gint64      seen_usec;
-    guint64     free_bytes, size_bytes, journal_bytes;
-    Link       *link;
+    StoreState state;
+    char *note;
+    gboolean damaged, full, refused;
+    gint64 seen_usec;
+    guint64 free_bytes, size_bytes, journal_bytes;
+    Link *link;
     GHashTable *requests; /* job -> Request */
-    guint       retry_source, backoff_msec;
-    guint       answer_timer; /* runs while requests wait for an answer */
+    guint retry_source, backoff_msec;
+    guint answer_timer; /* runs while requests wait for an answer */
 };
 
 struct Stores {
-    gboolean   system, stopping;
+    gboolean system, stopping;
     StoresFunc func;
-    gpointer   data;
-    GList     *list;
+    gpointer data;
+    GList *list;
 };
 
 static void start(Store *store);

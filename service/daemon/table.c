@@ -135,8 +135,9 @@ read_stores(Table *t, const config_setting_t *root, gboolean declared, GError **
         if (!store_name_check(name, &local))
             return settings_refuse(group, error, "%s", local->message);
         if (!path_is_canonical(path))
-            return settings_refuse(group, error, "store \"%s\": 'path' must be absolute, without "
-                                                 "\".\", \"..\" or doubled slashes",
+            return settings_refuse(group, error,
+                                   "store \"%s\": 'path' must be absolute, without "
+                                   "\".\", \"..\" or doubled slashes",
                                    name);
         StoreRow *known = table_find_store(t, name);
         if (known && !(declared && !known->declared))
@@ -226,8 +227,8 @@ read_drop_ins(Table *t, const Settings *settings, uid_t principal, GStrvBuilder 
             settings_check_keys(config_root_setting(&config), drop_in_keys, &error))
             (void) read_entries(t, config_root_setting(&config), principal, FALSE, &error);
         if (error) {
-            g_autofree char *text = g_strdup_printf("%s; the whole file is left out",
-                                                    error->message);
+            g_autofree char *text =
+                g_strdup_printf("%s; the whole file is left out", error->message);
             g_strv_builder_add(warnings, text);
         }
     }
@@ -284,8 +285,8 @@ write_stores(const Table *t, config_setting_t *list)
             continue;
         config_setting_t *group = config_setting_add(list, NULL, CONFIG_TYPE_GROUP);
         for (gsize k = 0; k < G_N_ELEMENTS(members); k++)
-            config_setting_set_string(
-                config_setting_add(group, members[k].key, CONFIG_TYPE_STRING), members[k].value);
+            config_setting_set_string(config_setting_add(group, members[k].key, CONFIG_TYPE_STRING),
+                                      members[k].value);
     }
 }
 
@@ -312,8 +313,8 @@ table_save(const Table *t, const Settings *settings, GError **error)
     if (!f)
         return throw_errno(error, "creating %s", temporary);
     config_write(&config, f);
-    gboolean written = fflush(f) == 0 && !ferror(f) && fchmod(fileno(f), 0600) == 0 &&
-                       fsync(fileno(f)) == 0;
+    gboolean written =
+        fflush(f) == 0 && !ferror(f) && fchmod(fileno(f), 0600) == 0 && fsync(fileno(f)) == 0;
     int errnum = errno;
     written = fclose(f) == 0 && written;
     if (!written) {

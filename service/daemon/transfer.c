@@ -28,26 +28,26 @@ typedef struct Part {
     guint64 staged;  /* number of the staged file, or 0 */
     gboolean asked_to_stage;
     AppendKind kind; /* as appended */
-    int     staged_fd;
+    int staged_fd;
 } Part;
 
 struct Transfer {
     TransferRequest request;
-    TransferFunc    func;
-    gpointer        data;
-    char           *name;
-    guint64         job;
-    guint64         event_serial;
-    gint64          started_usec;
-    Part           *parts;
-    guint           n_parts, waiting;
-    gboolean        capturing, staged;
-    int             content_fd, sums_fd;
-    TransferResult  result;
+    TransferFunc func;
+    gpointer data;
+    char *name;
+    guint64 job;
+    guint64 event_serial;
+    gint64 started_usec;
+    Part *parts;
+    guint n_parts, waiting;
+    gboolean capturing, staged;
+    int content_fd, sums_fd;
+    TransferResult result;
 };
 
 typedef struct Held {
-    Store  *store;
+    Store *store;
     guint64 staged;
 } Held;
 
@@ -168,8 +168,8 @@ on_durable(G_GNUC_UNUSED Store *store, Message *m, const GError *failure, gpoint
     p->request = 0;
     if (m) {
         g_autoptr(GVariant) outcome = NULL;
-        g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE "txx)", NULL, &outcome,
-                      &p->result.sequence, &p->result.stamp_usec, &p->result.time_usec);
+        g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE "txx)", NULL, &outcome, &p->result.sequence,
+                      &p->result.stamp_usec, &p->result.time_usec);
         p->result.durable = message_error_check(outcome, &p->result.errnum, &error);
     }
     if (p->result.durable && p->kind == APPEND_STAGED)
@@ -273,8 +273,8 @@ parse_captured(Transfer *t, Message *m)
     const char *writer;
     gsize n;
 
-    g_variant_get(m->body, "(tu@" MESSAGE_ERROR_TYPE "@" FILESTAT_TYPE "u@ay@ay&s)", NULL,
-                  &outcome, &failure, &stat, &quality, &hash, &attributes, &writer);
+    g_variant_get(m->body, "(tu@" MESSAGE_ERROR_TYPE "@" FILESTAT_TYPE "u@ay@ay&s)", NULL, &outcome,
+                  &failure, &stat, &quality, &hash, &attributes, &writer);
     t->result.outcome = outcome <= CAPTURE_FAILED ? (CaptureOutcome) outcome : CAPTURE_FAILED;
     t->result.quality = quality <= QUALITY_EXACT ? (Quality) quality : QUALITY_FUZZY;
     filestat_from_variant(stat, &t->result.stat);
@@ -285,8 +285,8 @@ parse_captured(Transfer *t, Message *m)
     t->result.attributes = g_bytes_new(bytes, n);
     t->result.writer = writer[0] ? g_strdup(writer) : NULL;
     if (!message_error_check(failure, &t->result.errnum, &error)) {
-        t->result.outcome = t->result.outcome == CAPTURE_UNSTABLE ? CAPTURE_UNSTABLE
-                                                                  : CAPTURE_FAILED;
+        t->result.outcome =
+            t->result.outcome == CAPTURE_UNSTABLE ? CAPTURE_UNSTABLE : CAPTURE_FAILED;
         t->result.error = g_strdup(error->message);
     }
     t->sums_fd = message_take_fd(m, 0);
@@ -388,8 +388,7 @@ stage(Transfer *t, guint64 size)
 }
 
 static void
-on_copier(G_GNUC_UNUSED guint64 job, Message *m, const GError *error, gboolean stuck,
-          gpointer data)
+on_copier(G_GNUC_UNUSED guint64 job, Message *m, const GError *error, gboolean stuck, gpointer data)
 {
     Transfer *t = data;
 

@@ -16,35 +16,35 @@
 #define DRAIN_SEC 10
 
 typedef struct Watched {
-    guint64         entry;
-    char           *folder, *name;
-    guint           flags;
+    guint64 entry;
+    char *folder, *name;
+    guint flags;
     struct Watcher *watcher;
 } Watched;
 
 typedef struct Drain {
-    guint64   number;
+    guint64 number;
     DrainFunc func;
-    gpointer  data;
+    gpointer data;
 } Drain;
 
 typedef struct Watcher {
     Watchers *all;
-    uid_t     principal;
-    guint64   device;
-    Link     *link;
-    gboolean  ready;
-    GQueue    drains; /* of Drain, in order */
-    guint     drain_timer;
+    uid_t principal;
+    guint64 device;
+    Link *link;
+    gboolean ready;
+    GQueue drains; /* of Drain, in order */
+    guint drain_timer;
 } Watcher;
 
 struct Watchers {
-    gboolean       system;
+    gboolean system;
     WatchersEvents events;
-    gpointer       data;
-    GHashTable    *entries; /* id -> Watched */
-    GList         *watchers;
-    guint64        last_drain;
+    gpointer data;
+    GHashTable *entries; /* id -> Watched */
+    GList *watchers;
+    guint64 last_drain;
 };
 
 static gboolean on_drain_late(gpointer data);
@@ -220,8 +220,8 @@ watchers_new(gboolean system, const WatchersEvents *events, gpointer data)
     w->system = system;
     w->events = *events;
     w->data = data;
-    w->entries = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
-                                       (GDestroyNotify) watched_free);
+    w->entries =
+        g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, (GDestroyNotify) watched_free);
     return w;
 }
 

@@ -258,6 +258,8 @@ segment_open(int journal_fd, const char *name, gboolean writable, const char *uu
     int errnum = errno;
     gboolean ok = got >= 0 && read_header(s, block, (gsize) got, uuid, error);
     free(block);
+    if (got < 0 && errnum == EIO && !writable) /* a reader takes what it can get */
+        ok = s->damaged = TRUE;
     if (ok)
         return g_steal_pointer(&s);
     if (got < 0) /* what it says may matter: it is not taken for a free one */

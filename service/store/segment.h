@@ -47,7 +47,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Segment, segment_free)
 Segment *segment_create(int journal_fd, const char *name, guint64 size_bytes, GError **error);
 
 /* Opens and reads the header. Zeros, or another store's, is `valid` FALSE and no error; what is
- * neither is `damaged` too. One that cannot be read is AGAIN, a format newer than ours is refused. */
+ * neither is `damaged` too. One that cannot be read is AGAIN (or, if not `writable`, damaged), a format
+ * newer than ours is refused. */
 Segment *segment_open(int journal_fd, const char *name, gboolean writable, const char *uuid,
                       GError **error);
 

@@ -22,6 +22,8 @@ points_new(void)
 
     p->table = table_new(headings);
     p->builder = json_builder_new();
+    json_builder_begin_object(p->builder);
+    json_builder_set_member_name(p->builder, "points");
     json_builder_begin_array(p->builder);
     return p;
 }
@@ -72,6 +74,7 @@ points_print(Points *p, const char *path, gboolean json)
     g_autofree char *shown = path_escape(path);
 
     json_builder_end_array(p->builder);
+    json_builder_end_object(p->builder);
     if (json) {
         output_json(p->builder);
         return;

@@ -211,6 +211,13 @@ row_is() { [ "$(row "$1" "$2")" = "$3" ]; }
 # Where the duplicate of a file is: backup_of FILE [NUMBER OF THE STORE]
 backup_of() { row "$1" "stores[${2:-0}].backup_file"; }
 
+# The numbers of a file's recovery points, newest first (not the newest content itself).
+points_of() { # FILE
+    filedup log "$1" --json | python3 -c '
+import json, sys
+print(*[p["id"] for p in json.load(sys.stdin)["points"] if p["id"]])'
+}
+
 # The duplicate has what the file has: sync says so, and the bytes do.
 expect_current() { # FILE
     filedup sync "$1"

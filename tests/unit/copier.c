@@ -360,9 +360,11 @@ restore(Child *c, const char *folder, const char *content)
         fd_from_bytes("sums", g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), NULL);
     int fds[] = {source, sums_fd};
     ask(c, MESSAGE_DAEMON_RESTORE,
-        g_variant_new("(t@ay@ayut@" FILESTAT_TYPE "@ayb)", (guint64) 9, path_to_variant(folder),
-                      path_to_variant("file"), 0, (guint64) n, filestat_to_variant(&stat),
-                      g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, NULL, 0, 1), TRUE),
+        g_variant_new("(t@ay@ayut@" FILESTAT_TYPE "@ayb@" FILESTAT_TYPE ")", (guint64) 9,
+                      path_to_variant(folder), path_to_variant("file"), 0, (guint64) n,
+                      filestat_to_variant(&stat),
+                      g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, NULL, 0, 1), TRUE,
+                      filestat_to_variant(&(FileStat){0})),
         fds, 2);
     return answer(c, MESSAGE_COPIER_RESTORED);
 }

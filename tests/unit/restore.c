@@ -353,6 +353,42 @@ in_place_keeps_the_inode_and_writes_only_what_differs(void)
 }
 
 static void
+somebody_appends(void)
+{
+    g_autofree char *path = unit_path("file");
+    g_auto(Fd) fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+    CU_ASSERT_EQUAL(write(fd, "new", 3), 3);
+}
+
+/* The backup is checked as a whole first, which takes its time. */
+static void
+in_place_leaves_alone_what_changed_after_it_was_saved(void)
+{
+    g_auto(Scene) s = {.source = -1, .folder = -1};
+    g_auto(RestoreResult) r = {0};
+    g_autoptr(GError) error = NULL;
+
+    scene_init(&s);
+    unit_write(s.path, "old", 3);
+    s.meddle = somebody_appends;
+    s.meddle_at = 2;
+    s.q.flags = RESTORE_IN_PLACE;
+    CU_ASSERT_FALSE(restore_run(&s.q, &r, &error));
+    CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY));
+    assert_holds(s.path, "oldnew");
+    g_clear_error(&error);
+
+    /* The same between the saving and the restore. */
+    CU_ASSERT_EQUAL(filestat_read(AT_FDCWD, s.path, &s.q.saved), 0);
+    s.meddle = NULL;
+    unit_write(s.path, "newer", 5);
+    CU_ASSERT_FALSE(restore_run(&s.q, &r, &error));
+    CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY));
+    assert_holds(s.path, "newer");
+}
+
+static void
 a_reader_makes_a_restore_in_place_busy(void)
 {
     g_auto(Scene) s = {.source = -1, .folder = -1};
@@ -561,6 +597,7 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_file_open_for_writing_is_busy_unless_forced),
     UNIT_TEST(a_writer_that_comes_before_the_swap_is_noticed),
     UNIT_TEST(in_place_keeps_the_inode_and_writes_only_what_differs),
+    UNIT_TEST(in_place_leaves_alone_what_changed_after_it_was_saved),
     UNIT_TEST(a_reader_makes_a_restore_in_place_busy),
     UNIT_TEST(in_place_gives_up_at_the_next_block_when_somebody_wants_in),
     UNIT_TEST(a_dry_run_counts_and_writes_nothing),

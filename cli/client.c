@@ -189,8 +189,7 @@ call_path(Client *c, const char *path, ClientCall call, gpointer data, gboolean 
     g_autoptr(GError) failed = NULL;
 
     *ret_done = call(c->manager, path, data, &failed);
-    gboolean known =
-        *ret_done || !g_error_matches(failed, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY);
+    gboolean known = *ret_done || !g_error_matches(failed, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY);
     if (failed)
         g_propagate_error(error, g_steal_pointer(&failed));
     return known;

@@ -38,7 +38,8 @@ static const char *const schema =
     " principal INTEGER NOT NULL);"
     "CREATE TABLE file(id INTEGER PRIMARY KEY, entry INTEGER NOT NULL REFERENCES entry(id),"
     " path BLOB NOT NULL, type INTEGER NOT NULL, dev INTEGER, ino INTEGER, mode INTEGER,"
-    " uid INTEGER, gid INTEGER, nlink INTEGER, stat_size INTEGER, mtime INTEGER, ctime INTEGER, btime INTEGER,"
+    " uid INTEGER, gid INTEGER, nlink INTEGER, stat_size INTEGER, mtime INTEGER, ctime INTEGER, "
+    "btime INTEGER,"
     " fsid INTEGER, attributes BLOB, mirror_ino INTEGER NOT NULL, size INTEGER NOT NULL,"
     " state INTEGER NOT NULL, quality INTEGER NOT NULL, hash BLOB, time INTEGER NOT NULL,"
     " seq INTEGER NOT NULL, cause INTEGER NOT NULL, content INTEGER NOT NULL,"
@@ -196,8 +197,10 @@ catalog_open(const char *path, gboolean create, GError **error)
         return NULL;
     }
     (void) sqlite3_extended_result_codes(c->db, 0);
-    if (!run(c, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
-                " PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;", error))
+    if (!run(c,
+             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
+             " PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;",
+             error))
         return NULL;
     int format = format_of(c, error);
     if (format < 0 || (format == 0 && create && !run(c, schema, error)))
@@ -228,10 +231,12 @@ catalog_open_foreign(const char *path, GError **error)
 gboolean
 catalog_state(Catalog *c, CatalogState *ret_state, GError **error)
 {
-    g_autoptr(Statement) s = prepare(
-        c, "SELECT applied, incarnation, clean, (SELECT ifnull(max(seq), 0) FROM file),"
-           " (SELECT ifnull(max(id), 0) FROM file), (SELECT ifnull(max(time), 0) FROM file),"
-           " (SELECT ifnull(max(time), 0) FROM point) FROM state", error);
+    g_autoptr(Statement) s =
+        prepare(c,
+                "SELECT applied, incarnation, clean, (SELECT ifnull(max(seq), 0) FROM file),"
+                " (SELECT ifnull(max(id), 0) FROM file), (SELECT ifnull(max(time), 0) FROM file),"
+                " (SELECT ifnull(max(time), 0) FROM point) FROM state",
+                error);
     int got = s ? step(c, s, error) : -1;
 
     if (got == 0)
@@ -302,9 +307,17 @@ read_stat(Statement *s, int i)
 static void
 bind_stat(Statement *s, int i, const FileStat *st)
 {
-    const guint64 values[] = {st->dev,   st->ino, st->mode, st->uid, st->gid, st->nlink,
-                              st->size_bytes, (guint64) st->mtime_ns, (guint64) st->ctime_ns,
-                              (guint64) st->btime_ns, st->fsid};
+    const guint64 values[] = {st->dev,
+                              st->ino,
+                              st->mode,
+                              st->uid,
+                              st->gid,
+                              st->nlink,
+                              st->size_bytes,
+                              (guint64) st->mtime_ns,
+                              (guint64) st->ctime_ns,
+                              (guint64) st->btime_ns,
+                              st->fsid};
 
     for (guint k = 0; k < G_N_ELEMENTS(values); k++)
         bind_u64(s, i + (int) k, values[k]);
@@ -324,8 +337,8 @@ stat_to_bytes(const FileStat *st)
 static FileStat
 stat_from_bytes(GBytes *bytes)
 {
-    g_autoptr(GVariant) value = g_variant_ref_sink(
-        g_variant_new_from_bytes(G_VARIANT_TYPE(FILESTAT_TYPE), bytes, FALSE));
+    g_autoptr(GVariant) value =
+        g_variant_ref_sink(g_variant_new_from_bytes(G_VARIANT_TYPE(FILESTAT_TYPE), bytes, FALSE));
 #if G_BYTE_ORDER == G_BIG_ENDIAN
     g_autoptr(GVariant) little = g_steal_pointer(&value);
     value = g_variant_byteswap(little);
@@ -338,9 +351,11 @@ stat_from_bytes(GBytes *bytes)
 static gboolean
 load_points(Catalog *c, FileView *v, GError **error)
 {
-    g_autoptr(Statement) s = prepare(
-        c, "SELECT id, time, cause, quality, size, stat, attributes, hash, pin FROM point"
-           " WHERE file = ? ORDER BY id", error);
+    g_autoptr(Statement) s =
+        prepare(c,
+                "SELECT id, time, cause, quality, size, stat, attributes, hash, pin FROM point"
+                " WHERE file = ? ORDER BY id",
+                error);
     int got;
 
     if (!s)
@@ -386,9 +401,11 @@ catalog_load(Catalog *c, const char *path, GError **error)
 {
     g_autoptr(FileView) v = view_new(path);
     g_autoptr(Statement) s = prepare(
-        c, "SELECT file.id, principal, state, content, seq, mirror_ino, time, cause, quality, size,"
-           " attributes, hash, dev, ino, mode, uid, gid, nlink, stat_size, mtime, ctime, btime, fsid"
-           " FROM entry JOIN file ON file.entry = entry.id WHERE entry.path = ?", error);
+        c,
+        "SELECT file.id, principal, state, content, seq, mirror_ino, time, cause, quality, size,"
+        " attributes, hash, dev, ino, mode, uid, gid, nlink, stat_size, mtime, ctime, btime, fsid"
+        " FROM entry JOIN file ON file.entry = entry.id WHERE entry.path = ?",
+        error);
 
     if (!s)
         return NULL;
@@ -428,8 +445,7 @@ catalog_sums(Catalog *c, guint64 file, GError **error)
 GBytes *
 catalog_point_sums(Catalog *c, guint64 file, guint64 point, GError **error)
 {
-    g_autoptr(Statement) s =
-        prepare(c, "SELECT sums FROM point WHERE file = ? AND id = ?", error);
+    g_autoptr(Statement) s = prepare(c, "SELECT sums FROM point WHERE file = ? AND id = ?", error);
 
     if (!s)
         return NULL;
@@ -451,8 +467,8 @@ catalog_paths(Catalog *c, GError **error)
     if (!s)
         return NULL;
     while ((got = step(c, s, error)) > 0)
-        g_ptr_array_add(paths, g_strndup(sqlite3_column_blob(s, 0),
-                                         (gsize) sqlite3_column_bytes(s, 0)));
+        g_ptr_array_add(paths,
+                        g_strndup(sqlite3_column_blob(s, 0), (gsize) sqlite3_column_bytes(s, 0)));
     return got < 0 ? NULL : g_steal_pointer(&paths);
 }
 
@@ -474,9 +490,11 @@ catalog_totals(Catalog *c, guint64 *ret_files, guint64 *ret_bytes, GError **erro
 static gboolean
 save_entry(Catalog *c, const FileView *v, GError **error)
 {
-    g_autoptr(Statement) s = prepare(
-        c, "INSERT INTO entry(id, path, principal) VALUES(?, ?, ?)"
-           " ON CONFLICT(id) DO UPDATE SET principal = excluded.principal", error);
+    g_autoptr(Statement) s =
+        prepare(c,
+                "INSERT INTO entry(id, path, principal) VALUES(?, ?, ?)"
+                " ON CONFLICT(id) DO UPDATE SET principal = excluded.principal",
+                error);
 
     if (!s)
         return FALSE;
@@ -493,10 +511,12 @@ save_file(Catalog *c, const FileView *v, GError **error)
     const Point *p = v->current ? v->current : &nothing;
     g_autofree char *folder = NULL, *name = NULL;
     g_autoptr(Statement) s = prepare(
-        c, "INSERT OR REPLACE INTO file(id, entry, path, type, attributes, mirror_ino, size, state,"
-           " quality, hash, time, seq, cause, content, dev, ino, mode, uid, gid, nlink, stat_size,"
-           " mtime, ctime, btime, fsid)"
-           " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", error);
+        c,
+        "INSERT OR REPLACE INTO file(id, entry, path, type, attributes, mirror_ino, size, state,"
+        " quality, hash, time, seq, cause, content, dev, ino, mode, uid, gid, nlink, stat_size,"
+        " mtime, ctime, btime, fsid)"
+        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        error);
 
     if (!s)
         return FALSE;
@@ -552,8 +572,10 @@ save_point(Catalog *c, const FileView *v, const Point *p, GError **error)
     g_autoptr(GBytes) stat = stat_to_bytes(&p->stat);
     g_autofree char *folder = NULL, *name = NULL;
     g_autoptr(Statement) s = prepare(
-        c, "INSERT OR REPLACE INTO point(id, file, seq, time, cause, quality, size, stat, attributes,"
-           " hash, sums, name, pin) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)", error);
+        c,
+        "INSERT OR REPLACE INTO point(id, file, seq, time, cause, quality, size, stat, attributes,"
+        " hash, sums, name, pin) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        error);
 
     if (!s)
         return FALSE;

@@ -36,7 +36,7 @@ typedef struct Intake {
 /* A staged file that was handed out, and not appended. */
 typedef struct Staged {
     guint64 size_bytes;
-    int     own; /* staged_create */
+    int own; /* staged_create */
 } Staged;
 
 static void
@@ -265,8 +265,8 @@ take_staged(Keeper *k, Intake *in, GError **error)
     if (!staged)
         return throw_error(error, FILEDUP_ERROR_REFUSED, "no staged file %" G_GUINT64_FORMAT,
                            c->staged);
-    return staged_finish(k->store.layout->staged, staged->own, c->staged, c->size_bytes,
-                         in->sums, &c->staged_ino, error); /* invariant 2 */
+    return staged_finish(k->store.layout->staged, staged->own, c->staged, c->size_bytes, in->sums,
+                         &c->staged_ino, error); /* invariant 2 */
 }
 
 /* Attributes and deletions concern a content that the store has. */

@@ -154,7 +154,8 @@ free_name(const Journal *j)
 static gboolean
 is_free(const Journal *j, const Segment *s)
 {
-    return s != j->current && !s->damaged && (!s->valid || s->last_seq <= j->released); /* invariant 5 */
+    return s != j->current && !s->damaged &&
+           (!s->valid || s->last_seq <= j->released); /* invariant 5 */
 }
 
 static Segment *

@@ -121,7 +121,8 @@ keeper_apply(Keeper *k, const char *path, GError **error)
     if (k->failed)
         return throw_error(error, FILEDUP_ERROR_FATAL, "the keeper failed before");
     gboolean ok = apply_file(&k->store, key, &local);
-    for (guint spares = 2; !ok && spares-- > 0;) { /* without space: the journal's, the last one last */
+    for (guint spares = 2;
+         !ok && spares-- > 0;) { /* without space: the journal's, the last one last */
         if (!g_error_matches(local, FILEDUP_ERROR, FILEDUP_ERROR_AGAIN) ||
             !journal_shrink(k->store.journal, spares))
             continue;
@@ -146,16 +147,13 @@ keeper_apply(Keeper *k, const char *path, GError **error)
     return FALSE;
 }
 
-/* The path that apply is to try next, stuck ones only when their time has come; NULL: none now. */
+/* A stuck path whose time has come; NULL: none. */
 static const char *
-next_path(Keeper *k, gint64 now)
+stuck_due(Keeper *k, gint64 now)
 {
-    const Transaction *t = pending_oldest_but(k->store.pending, k->stuck);
     GHashTableIter iter;
     gpointer path, stuck;
 
-    if (t)
-        return t->capture.path;
     g_hash_table_iter_init(&iter, k->stuck);
     while (g_hash_table_iter_next(&iter, &path, &stuck))
         if (((Stuck *) stuck)->next_usec <= now)
@@ -202,13 +200,16 @@ apply_if_due(Keeper *k, gint64 now)
 {
     if (apply_due(k) > now)
         return;
+    const char *stuck = stuck_due(k, now);
+    if (stuck) { /* seldom enough to come first */
+        (void) keeper_apply(k, stuck, NULL);
+        return;
+    }
     /* What waits now is applied whatever comes meanwhile, with the socket looked at in between. */
     const Transaction *oldest = pending_oldest_but(k->store.pending, k->stuck);
-    if (oldest && oldest->first_seq > k->drain_through)
+    if (oldest->first_seq > k->drain_through)
         k->drain_through = journal_last_seq(k->store.journal);
-    const char *path = next_path(k, now);
-    if (path)
-        (void) keeper_apply(k, path, NULL);
+    (void) keeper_apply(k, oldest->capture.path, NULL);
 }
 
 /* Invariant 4. */

@@ -242,8 +242,9 @@ note_damage(Walk *w, guint64 from, guint64 to)
     if (to <= w->applied) /* rule 4 */
         return;
     from = MAX(from, w->applied + 1);
-    add_note(w->scan, g_strdup_printf("journal records %" G_GUINT64_FORMAT
-                                      " to %" G_GUINT64_FORMAT " are damaged", from, to));
+    add_note(w->scan, g_strdup_printf("journal records %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
+                                      " are damaged",
+                                      from, to));
 }
 
 /* Sorts what was found into what counts and what does not (rules 1 to 4). */
@@ -362,7 +363,8 @@ salvage_all(Scan *s, int journal_fd, GError **error)
         guint32 incarnation = segment->header.incarnation;
         if (!segment->damaged || (incarnation > 0 && incarnation < s->incarnation))
             continue;
-        add_note(s, g_strdup_printf("the header of journal segment '%s' is damaged", segment->name));
+        add_note(s,
+                 g_strdup_printf("the header of journal segment '%s' is damaged", segment->name));
         if (incarnation == 0)
             s->unread_bytes += segment->header.size_bytes;
     }
@@ -376,8 +378,7 @@ scan_journal(int journal_fd, const char *uuid, gboolean writable, guint64 applie
     g_autoptr(GPtrArray) chain = g_ptr_array_new();
     Walk w = {.scan = s, .applied = applied};
 
-    if (!open_segments(s, journal_fd, uuid, writable, error) ||
-        !salvage_all(s, journal_fd, error))
+    if (!open_segments(s, journal_fd, uuid, writable, error) || !salvage_all(s, journal_fd, error))
         return NULL;
     for (guint i = 0; i < s->segments->len; i++) {
         Segment *segment = s->segments->pdata[i];

@@ -142,8 +142,7 @@ header_encode(const SegmentHeader *h, guint8 *block)
 static gboolean
 header_is_whole(const guint8 *block)
 {
-    return get(block, 4) == SEGMENT_MAGIC &&
-           get(block + AT_SUM, 8) == XXH3_64bits(block, AT_SUM);
+    return get(block, 4) == SEGMENT_MAGIC && get(block + AT_SUM, 8) == XXH3_64bits(block, AT_SUM);
 }
 
 static void
@@ -228,9 +227,10 @@ read_header(Segment *s, const guint8 *block, gsize got, const char *uuid, GError
     if (!g_str_equal(header.uuid, uuid))
         return TRUE;
     if (format > SEGMENT_FORMAT)
-        return throw_error(error, FILEDUP_ERROR_FATAL,
-                           "journal segment '%s' has format %u, this filedup knows %d: use a newer one",
-                           s->name, format, SEGMENT_FORMAT);
+        return throw_error(
+            error, FILEDUP_ERROR_FATAL,
+            "journal segment '%s' has format %u, this filedup knows %d: use a newer one", s->name,
+            format, SEGMENT_FORMAT);
     s->valid = TRUE;
     s->header = header;
     return TRUE;

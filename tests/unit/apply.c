@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "store/mirror.h"
 #include "store/reader.h"
+#include "store/staged.h"
 #include "tests/unit/storekit.h"
 #include "tests/unit/unit.h"
 
@@ -204,6 +205,32 @@ staged_contents_are_moved_and_superseded_ones_removed(void)
     kit_apply_all(&k);
     kit_expect(&k, "/f", 0, "second");
     CU_ASSERT_EQUAL(count_files(store, "staged"), 0);
+    kit_close(&k);
+}
+
+static void
+a_staged_file_is_synced_as_it_was_handed_out_or_refused(void)
+{
+    g_autofree char *store = unit_path("store");
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) sums = point_sums((const guint8 *) "abc", 3);
+    g_auto(Fd) own = -1;
+    guint64 ino;
+    Kit k;
+
+    kit_open(&k, store);
+    int staged = k.store.layout->staged;
+    g_auto(Fd) fd = staged_create(staged, 7, &own, &error);
+    UNIT_NO_ERROR(error);
+    CU_ASSERT_TRUE(fd_pwrite_full(fd, "abc", 3, 0));
+    CU_ASSERT_NOT_EQUAL(lseek(fd, 1, SEEK_SET), lseek(own, 0, SEEK_CUR)); /* not a duplicate */
+    CU_ASSERT_TRUE(staged_finish(staged, own, 7, 3, sums, &ino, &error));
+    UNIT_NO_ERROR(error);
+    CU_ASSERT_EQUAL(renameat(staged, "7", staged, "8"), 0);
+    g_auto(Fd) other = openat(staged, "7", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    CU_ASSERT_TRUE(fd_pwrite_full(other, "abd", 3, 0));
+    CU_ASSERT_FALSE(staged_finish(staged, own, 7, 3, sums, &ino, &error));
+    CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_REFUSED));
     kit_close(&k);
 }
 
@@ -534,6 +561,12 @@ a_file_that_cannot_be_applied_hinders_no_other(void)
     CU_ASSERT_FALSE(k.report.damage);
     kit_expect(&k, "/f", 0, "new"); /* it still waits */
     CU_ASSERT_EQUAL(unlinkat(k.store.layout->root, mirror, AT_REMOVEDIR), 0);
+    int root = k.store.layout->root;
+    CU_ASSERT_EQUAL(renameat(root, "mirrors", root, "mirrors-away"), 0); /* an errno of no kind */
+    CU_ASSERT_FALSE(apply_file(&k.store, "/f", &error));
+    CU_ASSERT_FALSE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_FATAL));
+    g_clear_error(&error);
+    CU_ASSERT_EQUAL(renameat(root, "mirrors-away", root, "mirrors"), 0);
     kit_apply_all(&k);
     kit_expect(&k, "/f", 0, "new");
     kit_expect(&k, "/g", 0, "another");
@@ -548,6 +581,7 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_fuzzy_content_that_stands_still_becomes_the_stable_one),
     UNIT_TEST(a_deleted_file_keeps_its_stable_content_beside_a_fuzzy_one),
     UNIT_TEST(staged_contents_are_moved_and_superseded_ones_removed),
+    UNIT_TEST(a_staged_file_is_synced_as_it_was_handed_out_or_refused),
     UNIT_TEST(attributes_alone_change_the_mirror_and_not_its_content),
     UNIT_TEST(apply_killed_at_any_step_converges),
     UNIT_TEST(a_staged_mirror_that_the_catalog_never_saw_can_become_a_point),

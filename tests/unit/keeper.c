@@ -452,6 +452,36 @@ a_mirror_that_was_removed_is_nothing_stored(void)
 }
 
 static void
+a_content_that_is_lost_is_made_known_after_all_others_are_applied(void)
+{
+    g_autofree char *path = unit_path("store");
+    g_autoptr(GError) error = NULL;
+    KitKeeper k;
+    Kit kit;
+
+    kit_open(&kit, path);
+    (void) kit_append_staged(&kit, "/lost", "content", 7, CAUSE_FIRST);
+    (void) kit_append(&kit, "/other", "good", 4, CAUSE_FIRST, QUALITY_STABLE);
+    const Transaction *t = pending_oldest(kit.store.pending);
+    g_autofree char *sums =
+        g_strdup_printf("%s/staged/%" G_GUINT64_FORMAT ".sums", path, t->capture.staged);
+    unit_write(sums, "rubbish!", 8);
+    kit_close(&kit);
+
+    kit_keeper_start(&k, path, "", FALSE);
+    g_autofree char *uuid = wait_opened(&k, NULL, &error);
+    UNIT_NO_ERROR(error);
+    CU_ASSERT_PTR_NULL(kit_keeper_wait(&k, MESSAGE_KEEPER_FOUND)); /* it ends by itself */
+    CU_ASSERT_EQUAL(kit_keeper_end(&k), 1);
+
+    kit_open(&kit, path);
+    CU_ASSERT_TRUE(kit.report.damage);
+    CU_ASSERT_EQUAL(pending_count(kit.store.pending), 0);
+    kit_expect(&kit, "/other", 0, "good");
+    kit_close(&kit);
+}
+
+static void
 a_full_store_refuses_and_lives_on(void)
 {
     KitKeeper k;
@@ -577,6 +607,7 @@ static const UnitTest tests[] = {
     UNIT_TEST(lookup_tells_what_was_stored_before_and_after_it_is_applied),
     UNIT_TEST(a_file_that_is_stuck_hinders_no_other_and_no_keeper),
     UNIT_TEST(a_mirror_that_was_removed_is_nothing_stored),
+    UNIT_TEST(a_content_that_is_lost_is_made_known_after_all_others_are_applied),
     UNIT_TEST(a_full_store_refuses_and_lives_on),
     UNIT_TEST(a_store_of_the_system_below_a_folder_that_others_write_is_refused),
     UNIT_TEST(what_was_acknowledged_survives_a_power_cut),

@@ -149,6 +149,19 @@ take_inspected(Adding *a, Message *m, guint64 *ret_device, char **ret_note, GErr
     return TRUE;
 }
 
+/* A mode that is remembered and not acted on yet must not be believed to protect. */
+static void
+add_promise(const Row *row, char **note)
+{
+    if (row->recover == RECOVER_MANUAL)
+        return;
+    g_autofree char *before = g_steal_pointer(note);
+    *note = g_strdup_printf("%s%sthis version recovers only by 'filedup restore': recovery mode "
+                            "\"%s\" is remembered, but nothing acts on I/O errors by itself yet",
+                            before ? before : "", before && before[0] ? "; " : "",
+                            recover_mode_name(row->recover));
+}
+
 static void
 on_inspected(G_GNUC_UNUSED guint64 job, Message *m, const GError *failure,
              G_GNUC_UNUSED gboolean stuck, gpointer data)
@@ -167,6 +180,7 @@ on_inspected(G_GNUC_UNUSED guint64 job, Message *m, const GError *failure,
     g_autofree char *path = NULL;
     if (take_inspected(a, m, &device, &note, &error)) {
         path = g_strdup(a->row->path);
+        add_promise(a->row, &note);
         (void) manager_add(a->methods->manager, g_steal_pointer(&a->row), device, &error);
     }
     if (error)

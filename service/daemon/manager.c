@@ -81,8 +81,9 @@ end_trial(Trial *trial, const char *note, const GError *error)
 
 static void bind_targets(Manager *m, Entry *e);
 
+/* Their stores have changed: all rows', or just of those that lack one. */
 static void
-rebind_all(Manager *m)
+rebind(Manager *m, gboolean only_unbound)
 {
     GHashTableIter iter;
     gpointer value;
@@ -90,6 +91,8 @@ rebind_all(Manager *m)
     g_hash_table_iter_init(&iter, m->entries);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         Entry *e = value;
+        if (only_unbound && !e->unbound)
+            continue;
         schedule_stop(m->schedule, e);
         bind_targets(m, e);
         schedule_start(m->schedule, e);
@@ -131,7 +134,7 @@ on_trial_over(gpointer data)
             while (g_hash_table_iter_next(&iter, NULL, &value))
                 schedule_stop(m->schedule, value);
             stores_remove(m->stores, old);
-            rebind_all(m);
+            rebind(m, FALSE);
         }
         end_trial(trial, note, error);
         return G_SOURCE_REMOVE;
@@ -140,6 +143,8 @@ on_trial_over(gpointer data)
     if (!table_save(m->table, m->settings, &error)) {
         g_ptr_array_remove_index(m->table->stores, m->table->stores->len - 1);
         stores_remove(m->stores, store);
+    } else {
+        rebind(m, TRUE);
     }
     end_trial(trial, "", error);
     return G_SOURCE_REMOVE;

@@ -468,7 +468,7 @@ on_sync(FiledupManager1 *skeleton, GDBusMethodInvocation *invocation, const gcha
         f->path = g_strdup(e->row->path);
         f->id = e->id;
         /* What runs now began before the call: it does not count as an attempt. */
-        f->attempts = e->attempts + (e->transfer != NULL);
+        f->attempts = e->attempts + (e->transfer != NULL || e->inspect_job != 0);
         f->generation = e->generation + 1;
         g_ptr_array_add(s->files, f);
         e->unstable = 0;

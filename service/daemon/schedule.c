@@ -197,6 +197,16 @@ count_failure(Entry *e, const char *what)
                 e->row->retries + 1);
 }
 
+/* What made it fail is over, though it has not succeeded yet. */
+static void
+forget_failure(Entry *e)
+{
+    e->failures = 0;
+    if (e->result == RESULT_FAILED)
+        e->result = RESULT_NONE;
+    entry_set_error(e, NULL);
+}
+
 static void
 count_success(Entry *e, const TransferResult *r)
 {
@@ -286,6 +296,7 @@ static void
 on_unstable(Entry *e, const TransferResult *r)
 {
     e->unstable++;
+    forget_failure(e);
     g_free(e->writer);
     e->writer = g_strdup(r->writer);
     delay(e, backoff(UNSTABLE_MIN, e->unstable, MAX_LAG_CLOSE));
@@ -447,10 +458,14 @@ on_inspected(guint64 job, Message *m, const GError *failure, gboolean stuck, gpo
     }
     if (stuck)
         schedule_stuck(s, e, job);
-    e->attempts++;
-    if (!device)
+    if (!device) {
+        e->attempts++;
         count_failure(e, error ? error->message : "its folder cannot be looked at");
-    e->device = device ? device : e->device;
+    }
+    if (device) {
+        e->device = device;
+        forget_failure(e);
+    }
     if (e->device)
         watchers_add(s->watchers, e);
     s->events.settled(e, s->data);

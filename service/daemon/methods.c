@@ -369,9 +369,11 @@ tried(const Entry *e, const SyncFile *f)
     if (e->attempts > f->attempts || e->stuck_job || e->row->suspended || e->unbound ||
         e->targets->len == 0)
         return TRUE;
-    for (guint i = 0; i < e->targets->len; i++)
-        if (store_is_ready(((Target *) e->targets->pdata[i])->store))
+    for (guint i = 0; i < e->targets->len; i++) {
+        const Store *store = ((Target *) e->targets->pdata[i])->store;
+        if (store_is_ready(store) || store_state(store) == STORE_OPENING)
             return FALSE;
+    }
     return TRUE;
 }
 

@@ -32,6 +32,7 @@ libdaemon_a_SOURCES = \
 	service/daemon/schedule.c service/daemon/schedule.h \
 	service/daemon/settings.c service/daemon/settings.h \
 	service/daemon/stores.c service/daemon/stores.h \
+	service/daemon/sync.c service/daemon/sync.h \
 	service/daemon/table.c service/daemon/table.h \
 	service/daemon/transfer.c service/daemon/transfer.h \
 	service/daemon/watchers.c service/daemon/watchers.h

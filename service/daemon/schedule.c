@@ -197,10 +197,14 @@ count_failure(Entry *e, const char *what)
                 e->row->retries + 1);
 }
 
-/* What made it fail is over, though it has not succeeded yet. */
+/* The file can be looked at again, though no backup has succeeded yet: what kept the file from being
+ * read is over. What a store said stands until that store takes something. */
 static void
 forget_failure(Entry *e)
 {
+    for (guint i = 0; i < e->targets->len; i++)
+        if (((Target *) e->targets->pdata[i])->error)
+            return;
     e->failures = 0;
     if (e->result == RESULT_FAILED)
         e->result = RESULT_NONE;

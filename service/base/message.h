@@ -48,7 +48,8 @@ G_BEGIN_DECLS
     X(DAEMON_INSPECT,    "(tayb)")                                                                 \
     X(COPIER_INSPECTED,  "(t" MESSAGE_ERROR_TYPE "ayayu" FILESTAT_TYPE "ts)")                      \
     /* job, folder, name, flags (CaptureFlags), as recorded: stat (zeros if none), content hash    \
-       (16 bytes or empty), attributes */                                                          \
+       (16 bytes or empty), attributes; + [sums] as recorded, of content of stat's size: then      \
+       CAPTURE_RANGES may be the answer */                                                         \
     X(DAEMON_CAPTURE,    "(tayayu" FILESTAT_TYPE "ayay)")                                          \
     /* job, size: the content is too large for a memory buffer, send staged files */               \
     X(COPIER_STAGE,      "(tt)")                                                                   \
@@ -58,8 +59,10 @@ G_BEGIN_DECLS
     X(COPIER_PROGRESS,   "(tt)")                                                                   \
     /* job, outcome (CaptureOutcome), error, stat taken before the read, quality (Quality),        \
        content hash (16 bytes), attributes, who has the file open for writing ("" if not known);   \
-       + for CAPTURE_CONTENT: [sums] and, unless it went to staged files, [content] (both sealed   \
-       memory files: sums are little-endian XXH3-64 per SUM_BLOCK_BYTES) */                        \
+       + for CAPTURE_CONTENT: [sums] and, unless it went to staged files, [content]; for           \
+       CAPTURE_RANGES: [sums] of the whole content, [content] of the ranges one after the other,   \
+       [ranges]. All are sealed memory files; sums are little-endian XXH3-64 per SUM_BLOCK_BYTES,  \
+       ranges are Range (little-endian), ascending, disjoint, within the new size */               \
     X(COPIER_CAPTURED,   "(tu" MESSAGE_ERROR_TYPE FILESTAT_TYPE "uayays)")                         \
     /* job, folder, name, flags (RestoreFlags), size, stat and attributes to give it, may it set   \
        owner and privileged attributes; in place: the stat of what was saved as a point before     \
@@ -77,33 +80,65 @@ G_BEGIN_DECLS
     X(KEEPER_OPENED,     "(" MESSAGE_ERROR_TYPE "stbs)")                                           \
     /* job, path of the file: what does the store have of it? Answer: job, state (StoredState),    \
        stat, content hash, attributes, quality, record time in us, mirror's path in the store,     \
-       newest sequence */                                                                          \
+       newest sequence, suspicion (Suspicion bits), since when in us, the good point that is       \
+       pinned for it */                                                                            \
     X(DAEMON_LOOKUP,     "(tay)")                                                                  \
-    X(KEEPER_FOUND,      "(tu" FILESTAT_TYPE "ayayuxayt)")                                         \
+    X(KEEPER_FOUND,      "(tu" FILESTAT_TYPE "ayayuxaytuxt)")                                      \
+    /* path, keep ("24h 7d ..."), keep-last: how its points are thinned, until told otherwise; a   \
+       file of which the store has nothing yet may be named. No answer. */                         \
+    X(DAEMON_POLICY,     "(aysu)")                                                                 \
+    /* bytes that the store may take in all, 0 for no limit. No answer. */                         \
+    X(DAEMON_LIMIT,      "(t)")                                                                    \
+    /* job, path: the sums of its newest content. Answer: job, error, its hash, size; + [sums] */  \
+    X(DAEMON_SUMS,       "(tay)")                                                                  \
+    X(KEEPER_SUMS,       "(t" MESSAGE_ERROR_TYPE "ayt)")                                           \
     /* job, size: a staged file; answer: job, error, number; + [descriptor] */                     \
     X(DAEMON_STAGE,      "(tt)")                                                                   \
     X(KEEPER_STAGED,     "(t" MESSAGE_ERROR_TYPE "t)")                                             \
     /* number: not needed any more */                                                              \
     X(DAEMON_UNSTAGE,    "(t)")                                                                    \
     /* job, path of the file, principal, kind (AppendKind), stat, content hash, attributes,        \
-       quality, cause (PointCause), staged number or 0; + for APPEND_CONTENT: [sums, content],     \
-       for APPEND_STAGED: [sums] */                                                                \
-    X(DAEMON_APPEND,     "(tayuu" FILESTAT_TYPE "ayayuut)")                                        \
+       quality, cause (PointCause), staged number or 0, and for APPEND_RANGES the hash of the      \
+       content that the ranges change; + for APPEND_CONTENT: [sums, content], for APPEND_STAGED:   \
+       [sums], for APPEND_RANGES: [sums, content, ranges] as in COPIER_CAPTURED. DAMAGED: the      \
+       store has not what was to be changed: look it up anew, and send it whole */                 \
+    X(DAEMON_APPEND,     "(tayuu" FILESTAT_TYPE "ayayuutay)")                                      \
     /* job, error, sequence of the commit, CLOCK_MONOTONIC in us after its fdatasync, record time  \
-       in us of CLOCK_REALTIME */                                                                  \
-    X(KEEPER_DURABLE,    "(t" MESSAGE_ERROR_TYPE "txx)")                                           \
-    /* job, path, point (0: what a restore should take by default). Answer: job, error, size,      \
-       stat, attributes, quality, time in us, point, newest stable point or 0;                     \
-       + [content read-only, sums] */                                                              \
-    X(DAEMON_CONTENT,    "(tayt)")                                                                 \
+       in us of CLOCK_REALTIME, suspicion (Suspicion bits; set since this commit or before) */     \
+    X(KEEPER_DURABLE,    "(t" MESSAGE_ERROR_TYPE "txxu)")                                          \
+    /* job, path, name ("" for none), cause: makes the newest content a recovery point that is     \
+       kept until it is forgotten. Answered by KEEPER_DURABLE; its sequence is the point's id. */  \
+    X(DAEMON_MARK,       "(taysu)")                                                                \
+    /* job, path: the suspicious change was wanted; unpins, thins again. KEEPER_DURABLE answers */ \
+    X(DAEMON_APPROVE,    "(tay)")                                                                  \
+    /* job, path, point (0: what a restore should take by default), as of this time in us (0: no   \
+       matter; else the newest content then). Answer: job, error, size, stat, attributes, quality, \
+       time in us, point (0: the newest), newest stable point or 0; + [content read-only, sums] */ \
+    X(DAEMON_CONTENT,    "(taytx)")                                                                \
     X(KEEPER_CONTENT,    "(t" MESSAGE_ERROR_TYPE "t" FILESTAT_TYPE "ayuxtt)")                      \
-    /* job, path. Answer: job, points newest first: id, sequence, time in us, cause, quality,      \
-       size */                                                                                     \
-    X(DAEMON_POINTS,     "(tay)")                                                                  \
-    X(KEEPER_POINTS,     "(ta(ttxuut))")                                                           \
+    /* job, path, how many at most (0: all). Answer: job, error, how many; + [points]: a sealed    \
+       memory file with a GVariant of POINTS_TYPE, newest first */                                 \
+    X(DAEMON_POINTS,     "(tayu)")                                                                 \
+    X(KEEPER_POINTS,     "(t" MESSAGE_ERROR_TYPE "u)")                                             \
+    /* job, path ("": all), dry run: thins by the policies. Answer: job, error, points removed,    \
+       bytes given back (about); + [list]: a memory file with PRUNED_TYPE */                       \
+    X(DAEMON_PRUNE,      "(tayb)")                                                                 \
+    X(KEEPER_PRUNED,     "(t" MESSAGE_ERROR_TYPE "tt)")                                            \
+    /* job, path, point (0: all points), the current content too (then the store has nothing of    \
+       it any more; only with point 0). Gone from the disk when it answers: job, error, points */  \
+    X(DAEMON_FORGET,     "(taytb)")                                                                \
+    X(KEEPER_FORGOTTEN,  "(t" MESSAGE_ERROR_TYPE "u)")                                             \
+    /* job, path, the points too: reads what is there against the sums. Answer: job, error, bytes  \
+       read, bad ranges of the mirror (offset, length), points read, points that are bad */        \
+    X(DAEMON_VERIFY,     "(tayb)")                                                                 \
+    X(KEEPER_VERIFIED,   "(t" MESSAGE_ERROR_TYPE "ta(tt)uat)")                                     \
+    /* job of a long answer (content, prune, forget, verify), bytes done: it is being worked on */ \
+    X(KEEPER_PROGRESS,   "(tt)")                                                                   \
+    /* job: not wanted any more; there may still be an answer */                                   \
+    X(DAEMON_CANCEL,     "(t)")                                                                    \
     /* keeper, unasked: free bytes, of bytes, journal bytes waiting to be applied, files, bytes    \
-       in mirrors */                                                                               \
-    X(KEEPER_SPACE,      "(ttttt)")
+       in mirrors, bytes of history, points */                                                     \
+    X(KEEPER_SPACE,      "(ttttttt)")
 
 typedef enum {
     MESSAGE_NONE,
@@ -148,6 +183,7 @@ typedef enum {
     CAPTURE_UNCHANGED,  /* as recorded, stat included                          */
     CAPTURE_ATTRIBUTES, /* content as recorded; stat or attributes are not     */
     CAPTURE_CONTENT,    /* new content                                         */
+    CAPTURE_RANGES,     /* new content, told by what changed                   */
     CAPTURE_GONE,       /* the folder is there, on the recorded file system; the name is not */
     CAPTURE_ABSENT,     /* the folder is not there, or on another file system  */
     CAPTURE_UNSTABLE,   /* somebody can still write it, or did during the read */
@@ -179,6 +215,9 @@ typedef enum {
     APPEND_STAGED,     /* whole new content, in a staged file           */
     APPEND_ATTRIBUTES, /* stat and attributes only                      */
     APPEND_DELETE,     /* the original was deleted                      */
+    APPEND_RANGES,     /* new content, told by what changed             */
+    APPEND_MARK,       /* the newest content is given a name, or kept   */
+    APPEND_COUNT,
 } AppendKind;
 
 typedef enum {
@@ -186,7 +225,40 @@ typedef enum {
     CAUSE_CLOSE,          /* a change in the ordinary course             */
     CAUSE_BEFORE_RESTORE, /* what a restore replaced: kept as a point, does not become the mirror */
     CAUSE_DELETED,        /* the last content before a deletion          */
+    CAUSE_QUIET,          /* a file written without end stood still      */
+    CAUSE_NAMED,          /* somebody asked for it                       */
+    CAUSE_COUNT,
 } PointCause;
+
+/* What speaks against a change: the points before it are kept until somebody approves. */
+typedef enum {
+    SUSPICION_EMPTIED   = 1 << 0, /* it had content, and has none                              */
+    SUSPICION_ENCRYPTED = 1 << 1, /* most of it was rewritten, with what cannot be compressed  */
+} Suspicion;
+
+/* Why a point outlasts its policy. */
+typedef enum {
+    KEPT_STABLE    = 1 << 0, /* the newest stable content, a fuzzy one came after it    */
+    KEPT_NAMED     = 1 << 1, /* somebody asked for it                                   */
+    KEPT_SUSPICION = 1 << 2, /* the last one before a suspicious change                 */
+    KEPT_BOOT      = 1 << 3, /* the newest one when the machine went down without a stop */
+} Kept;
+
+/* id (the sequence that brought it; it stays the same while the content is the newest), sequence,
+ * time in us, cause, quality, size, bytes changed since the point before, name, kept (Kept bits),
+ * time in us when the original was found deleted after it or 0, is it the newest content? */
+#define POINTS_TYPE "a(ttxuuttsuxb)"
+/* path, point, its time in us, its size, why */
+#define PRUNED_TYPE "a(aytxts)"
+
+/* A piece of content that changed. */
+typedef struct Range {
+    guint64 offset, length;
+    guint64 zeros; /* 1: it is all zeros, and takes no bytes of [content] */
+} Range;
+
+/* The ranges of one capture hold at most so much; a file of which more has changed is sent whole. */
+#define RANGES_BUFFER_BYTES ((gsize) 64 * 1024 * 1024)
 
 /* Content up to this size travels in memory and through the journal; larger in staged files. */
 #define CAPTURE_BUFFER_BYTES ((gsize) 8 * 1024 * 1024)

@@ -8,7 +8,11 @@
 
 #include <errno.h>
 #include <string.h>
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h> /* the same sums, by the vector unit that the machine has */
+#else
 #include <xxhash.h>
+#endif
 
 #include "base/error.h"
 #include "base/fd.h"

@@ -1,36 +1,42 @@
 /* apply.c - pending transactions become mirrors, points and catalog rows
  *
- * A redo, file by file. All that is pending of a file is folded into one view (view.c), so of
- * several contents only the newest is built, and those that must be kept as points.
+ * A redo, in batches of files. What is pending of a file is folded into a view (view.c) and prepared
+ * (work.c); files that fail are left out, the others go on.
  *
- * STEPS      1  the entry's folder and its .origin
- *            2  each point that is still in the journal: built, moved into history/, synced
- *            3  an old mirror that must be kept: its second name in history/, synced
- *            4  the new content: built as a staged copy with its attributes, synced
- *            5  renamed over the mirror, folder synced
- *            6  one catalog transaction: rows, sums, points, `applied`
+ * STEPS      1  for each file: folder and .origin, what its contents become (work.c): old bytes into
+ *               the packs' batch, whole contents into history/
+ *            2  folders mirrors/ and history/ synced; then the batch's footer, synced: *prepared*.
+ *               (A batch in which no point is new, or changed, has none.)
+ *            3  mirrors that are to be written in place are listed in `applying`, synced
+ *            4  each new content: a staged copy, or the mirror itself; attributes. Then all synced
+ *            5  staged copies renamed over their mirrors. Then all their folders synced
+ *            6  one catalog transaction: rows, sums, points, packs, `applied`
  *            7  what is not needed any more is removed; the transactions are no longer pending
  *
  * INVARIANTS
- *  (1) Before 6 the catalog says what was, and every step can be done again: 2 and 4 build anew, 3
- *      finds its name there, and a staged file that 5 or 2 has moved is recognised in its place.
- *  (2) Step 3 is durable before 5: at no instant is a kept content without a name.
+ *  (1) Before 2 nothing has changed that anybody reads, and all is done anew. After 2 old bytes are
+ *      taken from the footer only, for the mirror may have lost them; 3 to 5 can be done again over
+ *      whatever is there, since what they write does not depend on it.
+ *  (2) A file that fails after 2 is kept in the catalog as prepared (6), and so done again. A batch
+ *      that the catalog cannot take stays `unfinished`, and is done before anything else.
  *  (3) `applied` is the sequence before the oldest transaction that is still pending.
- *
  *  (4) A content that turns out not to be what was captured never becomes a mirror. Its
- * transactions are given up (apply_abandon), what the mirror has stays, and the next opening
- * reports damage; the file's row fits no original any more, so it is captured anew. A point that is
- * so is left out, and what else is pending of the file applied. (5) A mirror that somebody has
- * removed stops nothing: its content is gone, the row says that there is none (so the original is
- * captured anew), and the points stay. (6) An error of the catalog is FATAL or, without space,
- * AGAIN. Any other concerns this file alone.
+ *      transaction is given up, what the mirror has stays, and the next opening reports damage; the
+ *      file's row fits no original any more, so it is captured anew.
+ *  (5) A mirror that somebody has removed stops nothing: its content is gone, the row says that there
+ *      is none (so the original is captured anew), and the points stay that need nothing of it.
+ *  (6) An error of catalog or packs is FATAL or, without space, AGAIN. Any other concerns its file
+ *      alone.
  *
- * CRASH POINTS  apply-begin, apply-folder, apply-point-built, apply-point, apply-kept, apply-built,
- *            apply-renamed, apply-attributes, apply-committed, apply-cleaned
+ * CRASH POINTS  apply-begin, (work.c) apply-folder, apply-point-built, apply-point, apply-kept,
+ *            apply-saved, apply-prepared, (applying.c) applying-written, applying-named, apply-listed,
+ *            (mirror.c) mirror-written, apply-attributes, apply-built, apply-synced, apply-renamed,
+ *            apply-placed, apply-committed, apply-cleaned
  */
 
 #include "config.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,146 +44,177 @@
 #include "base/crash.h"
 #include "base/error.h"
 #include "base/path.h"
-#include "store/apply.h"
+#include "store/applying.h"
 #include "store/mirror.h"
 #include "store/staged.h"
+#include "store/work.h"
 
-FileView *
-store_view(const Store *s, const char *path, GError **error)
-{
-    FileView *v = catalog_load(s->catalog, path, error);
+typedef struct Batch {
+    Store *s;
+    GPtrArray *works; /* Work */
+    gboolean redo;    /* of what is unfinished */
+} Batch;
 
-    if (v)
-        view_fold(v, pending_of(s->pending, path));
-    return v;
-}
-
-GBytes *
-store_sums(Catalog *catalog, int staged_fd, const FileView *v, const Point *p, GError **error)
-{
-    if (p->sums)
-        return g_bytes_ref(p->sums);
-    if (p->place == POINT_IN_MIRROR)
-        return catalog_sums(catalog, v->id, error);
-    if (p->place == POINT_IN_HISTORY)
-        return catalog_point_sums(catalog, v->id, p->id, error);
-    if (p->source->capture.kind == APPEND_STAGED)
-        return staged_sums(staged_fd, p->source->capture.staged, p->size_bytes, error);
-    g_auto(Fd) fd = mirror_open(-1, v, p, error);
-    return fd < 0 ? NULL : point_sums_read(fd, p->size_bytes, error);
-}
-
-/* Step 2. */
-static gboolean
-apply_point(const Store *s, const FileView *v, Point *p, GError **error)
-{
-    g_autofree char *target = mirror_history_path(v->id, p->id, v->path);
-    g_autofree char *name = NULL;
-    guint64 ino;
-
-    if (!mirror_build(s->layout, v, p, target, &name, error))
-        return FALSE;
-    crash_point("apply-point-built");
-    if (!mirror_place(s->layout, name, target, &ino, error))
-        return FALSE;
-    crash_point("apply-point");
-    return TRUE;
-}
-
-/* Errors of the kinds that concern all files are not this one's (invariant 6). */
-static gboolean
-of_this_file(gboolean ok, GError **error)
-{
-    if (!ok && error && *error &&
-        (g_error_matches(*error, FILEDUP_ERROR, FILEDUP_ERROR_FATAL) ||
-         g_error_matches(*error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY)))
-        (*error)->code = FILEDUP_ERROR_DENIED;
-    return ok;
-}
-
-/* Step 3. */
-static gboolean
-apply_keep(const Store *s, const FileView *v, Point *p, GError **error)
-{
-    if (!(p->sums = catalog_sums(s->catalog, v->id, error)))
-        return FALSE;
-    if (!of_this_file(mirror_keep(s->layout, v, p, error), error))
-        return FALSE;
-    crash_point("apply-kept");
-    return TRUE;
-}
-
-/* Steps 2 and 3. *ret_lost: a point that was acknowledged had to be left out. */
-static gboolean
-apply_points(const Store *s, FileView *v, gboolean *ret_lost, GError **error)
-{
-    for (guint i = 0; i < v->points->len;) {
-        g_autoptr(GError) local = NULL;
-        Point *p = v->points->pdata[i];
-        gboolean journal = p->place == POINT_IN_JOURNAL;
-        gboolean ok = TRUE;
-
-        if (p->fresh && journal)
-            ok = of_this_file(apply_point(s, v, p, &local), &local);
-        else if (p->fresh && p->place == POINT_IN_MIRROR)
-            ok = apply_keep(s, v, p, &local);
-        else if (p->fresh && !p->sums) /* only its row changes */
-            ok = (p->sums = catalog_point_sums(s->catalog, v->id, p->id, &local)) != NULL;
-        if (ok) {
-            i++;
-            continue;
-        }
-        if (!p->lost) {
-            g_propagate_error(error, g_steal_pointer(&local));
-            return FALSE;
-        }
-        g_autofree char *text = path_escape(v->path); /* invariants 4 and 5 */
-        g_warning("'%s': a point cannot be kept: %s", text, local->message);
-        *ret_lost |= journal;
-        g_ptr_array_remove_index(v->points, i);
-    }
-    return TRUE;
-}
-
-/* Steps 4 and 5. */
-static gboolean
-apply_content(const Store *s, FileView *v, GError **error)
-{
-    g_autofree char *target = mirror_path(v->id, v->path);
-    g_autofree char *name = NULL;
-
-    if (!mirror_build(s->layout, v, v->current, target, &name, error))
-        return FALSE;
-    crash_point("apply-built");
-    if (!mirror_place(s->layout, name, target, &v->mirror_ino, error))
-        return FALSE;
-    crash_point("apply-renamed");
-    return TRUE;
-}
-
-/* Step 7: staged files that were moved have no name any more; those of superseded contents do. */
 static void
-clean_up(const Store *s, const FileView *v, const GPtrArray *transactions)
+batch_clear(Batch *b)
 {
-    for (guint i = 0; i < transactions->len; i++) {
-        const Capture *c = &((const Transaction *) transactions->pdata[i])->capture;
-        if (c->kind == APPEND_STAGED)
-            staged_remove(s->layout->staged, c->staged);
+    g_clear_pointer(&b->works, g_ptr_array_unref);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Batch, batch_clear)
+
+static gboolean
+goes_on(const Work *w)
+{
+    return !w->error && !w->given_up && !w->done;
+}
+
+/* Steps that concern one file: an error is its own. */
+typedef gboolean (*StepFunc)(Batch *b, Work *w, GError **error);
+
+static void
+each(Batch *b, StepFunc step)
+{
+    for (guint i = 0; i < b->works->len; i++) {
+        Work *w = b->works->pdata[i];
+        if (goes_on(w) && !step(b, w, &w->error))
+            (void) work_of_this_file(FALSE, &w->error);
     }
-    for (guint i = 0; i < v->dropped->len; i++) {
-        const Point *p = v->dropped->pdata[i];
-        g_autofree char *name = mirror_history_path(v->id, p->id, v->path);
-        (void) unlinkat(s->layout->root, name, 0);
+}
+
+/* ---- steps 1 and 2 ---- */
+
+/* So that the first fsync of a batch finds the others' blocks allocated, and commits them with its
+ * own: one by one each would cost a commit of the file system. */
+static void
+start_writing(int fd)
+{
+    if (fd >= 0)
+        (void) sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+static gboolean
+sync_folders(Batch *b, GError **error)
+{
+    gboolean made = FALSE, kept = FALSE;
+
+    for (guint i = 0; i < b->works->len; i++)
+        start_writing(((const Work *) b->works->pdata[i])->origin);
+    for (guint i = 0; i < b->works->len; i++) {
+        Work *w = b->works->pdata[i];
+        if (w->origin >= 0 && fsync(w->origin) < 0)
+            return throw_errno(error, "fsync of an .origin");
+        made |= w->origin >= 0;
+        kept |= w->kept_whole;
+        fd_clear(fd_steal(&w->origin));
     }
+    return (!made || fd_sync_folder(b->s->layout->mirrors, ".", error)) &&
+           (!kept || fd_sync_folder(b->s->layout->history, ".", error));
+}
+
+/* NULL: nothing of it is for a footer. */
+static Footer *
+footer_of(const Batch *b)
+{
+    g_autoptr(Footer) f = footer_new(FOOTER_APPLY);
+
+    for (guint i = 0; i < b->works->len; i++) {
+        const Work *w = b->works->pdata[i];
+        if (goes_on(w) && w->has_points)
+            g_ptr_array_add(f->files, footer_file_new(w->v));
+    }
+    return f->files->len > 0 ? g_steal_pointer(&f) : NULL;
+}
+
+static gboolean
+write_footer(Batch *b, GError **error)
+{
+    g_autoptr(Footer) f = footer_of(b);
+
+    crash_point("apply-saved");
+    if (!f)
+        return TRUE;
+    g_autoptr(GBytes) bytes = footer_encode(f);
+    if (!packs_prepare(b->s->packs, bytes, error))
+        return FALSE;
+    crash_point("apply-prepared");
+    b->s->unfinished = g_steal_pointer(&f); /* invariant 2: until the catalog has it */
+    return TRUE;
+}
+
+static FooterFile *
+footer_file_of(const Store *s, const char *path)
+{
+    for (guint i = 0; s->unfinished && i < s->unfinished->files->len; i++) {
+        FooterFile *f = s->unfinished->files->pdata[i];
+        if (g_str_equal(f->path, path))
+            return f;
+    }
+    return NULL;
+}
+
+/* ---- steps 3 to 5 ---- */
+
+static gboolean
+is_new_content(const Work *w)
+{
+    return w->v->current && w->v->current->place == POINT_IN_JOURNAL;
+}
+
+/* All that are mixed, or may be from now on. */
+static gboolean
+list_mixed(Store *s, GError **error)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer name;
+
+    g_hash_table_iter_init(&iter, s->mixed);
+    while (g_hash_table_iter_next(&iter, &name, NULL))
+        g_ptr_array_add(names, name);
+    if (names->len > 0)
+        return applying_set(s->layout, names, error);
+    applying_clear(s->layout);
+    return TRUE;
+}
+
+static char *
+listed_name(const Work *w)
+{
+    g_autofree char *name = mirror_path(w->v->id, w->v->path);
+
+    return path_escape(name);
+}
+
+static gboolean
+list_in_place(Batch *b, GError **error)
+{
+    gboolean any = FALSE;
+
+    for (guint i = 0; i < b->works->len; i++) {
+        Work *w = b->works->pdata[i];
+        w->in_place = goes_on(w) && is_new_content(w) &&
+                      mirror_is_in_place(b->s->layout, w->v, w->v->current);
+        if (w->in_place)
+            g_hash_table_add(b->s->mixed, listed_name(w));
+        any |= w->in_place;
+    }
+    if (!any)
+        return TRUE;
+    if (!list_mixed(b->s, error))
+        return FALSE;
+    crash_point("apply-listed");
+    return TRUE;
 }
 
 /* Invariant 5. */
 static gboolean
-apply_attributes(const Store *s, FileView *v, GError **error)
+set_attributes(Batch *b, Work *w, GError **error)
 {
     g_autoptr(GError) local = NULL;
+    FileView *v = w->v;
 
-    if (of_this_file(mirror_set_attributes(s->layout, v, &local), &local))
+    if (mirror_set_attributes(b->s->layout, v, &w->fd, &local))
         return TRUE;
     if (!v->current->lost) {
         g_propagate_error(error, g_steal_pointer(&local));
@@ -185,116 +222,434 @@ apply_attributes(const Store *s, FileView *v, GError **error)
     }
     g_autofree char *text = path_escape(v->path);
     g_warning("'%s': its mirror is gone: %s: it is to be captured anew", text, local->message);
+    w->mirror_gone = TRUE;
+    return TRUE;
+}
+
+static gboolean
+build_content(Batch *b, Work *w, GError **error)
+{
+    g_autofree char *target = mirror_path(w->v->id, w->v->path);
+    Point *p = w->v->current;
+    g_autoptr(Image) image = image_of(b->s->layout->root, w->v, p, error);
+
+    if (!image)
+        return FALSE;
+    return w->in_place
+               ? mirror_write(b->s->layout, w->v, p, image, &w->fd, error)
+               : mirror_build(b->s->layout, w->v, p, image, target, &w->staged_name, &w->fd, error);
+}
+
+static gboolean
+build(Batch *b, Work *w, GError **error)
+{
+    if (is_new_content(w)) {
+        if (!build_content(b, w, error))
+            return FALSE;
+        crash_point("apply-built");
+    } else if (w->v->current && w->v->attributes_changed) {
+        if (!set_attributes(b, w, error))
+            return FALSE;
+        crash_point("apply-attributes");
+    }
+    return TRUE;
+}
+
+static gboolean
+sync_content(G_GNUC_UNUSED Batch *b, Work *w, GError **error)
+{
+    if (w->fd >= 0 && fsync(w->fd) < 0) /* of all at once: the first one pays for the others */
+        return throw_errno(error, "fsync of a mirror");
+    fd_clear(fd_steal(&w->fd));
+    return TRUE;
+}
+
+static gboolean
+place(Batch *b, Work *w, GError **error)
+{
+    g_autofree char *target = mirror_path(w->v->id, w->v->path);
+
+    if (!is_new_content(w))
+        return TRUE;
+    if (!mirror_place(b->s->layout, w->staged_name, target, &w->v->mirror_ino, error))
+        return FALSE;
+    crash_point("apply-renamed");
+    return TRUE;
+}
+
+static gboolean
+sync_place(Batch *b, Work *w, GError **error)
+{
+    g_autofree char *target = mirror_path(w->v->id, w->v->path);
+    g_autofree char *folder = g_path_get_dirname(target);
+
+    return !is_new_content(w) || w->in_place || fd_sync_folder(b->s->layout->root, folder, error);
+}
+
+static gboolean
+change_mirrors(Batch *b, GError **error)
+{
+    if (!list_in_place(b, error))
+        return work_of_this_file(FALSE, error); /* no error of the catalog */
+    each(b, build);
+    for (guint i = 0; i < b->works->len; i++)
+        start_writing(((const Work *) b->works->pdata[i])->fd);
+    each(b, sync_content);
+    crash_point("apply-synced");
+    each(b, place);
+    each(b, sync_place);
+    crash_point("apply-placed");
+    return TRUE;
+}
+
+/* ---- step 6 ---- */
+
+/* What the packs have got, of which the catalog does not know yet. */
+static gboolean
+count_added(const Store *s, CatalogPack *pack, GError **error)
+{
+    guint64 known;
+
+    if (!catalog_pack_length(s->catalog, pack->id, &known, error))
+        return FALSE;
+    for (guint i = 0; i < s->unfinished->files->len; i++) {
+        const FooterFile *f = s->unfinished->files->pdata[i];
+        for (guint k = 0; k < f->points->len; k++) {
+            const Undo *undo = ((const Point *) f->points->pdata[k])->undo;
+            for (guint n = 0; undo && n < undo->pieces->len; n++) {
+                const Piece *piece = &g_array_index(undo->pieces, Piece, n);
+                if (piece->kind == PIECE_PACK && piece->pack == pack->id && piece->frame >= known)
+                    pack->added_bytes += piece->length;
+            }
+        }
+    }
+    return TRUE;
+}
+
+static GArray *
+changed_packs(const Store *s, GError **error)
+{
+    g_autoptr(GArray) packs = g_array_new(FALSE, FALSE, sizeof(CatalogPack));
+    const GArray *changed = packs_changed(s->packs);
+
+    for (guint i = 0; i < changed->len; i++) {
+        const PackInfo *info = &g_array_index(changed, PackInfo, i);
+        CatalogPack pack = {.id = info->id, .length_bytes = info->length_bytes};
+        if (!count_added(s, &pack, error))
+            return NULL;
+        g_array_append_val(packs, pack);
+    }
+    return g_steal_pointer(&packs);
+}
+
+static guint64
+applied_after(const Batch *b)
+{
+    g_autoptr(GHashTable) through = g_hash_table_new(g_str_hash, g_str_equal);
+
+    for (guint i = 0; i < b->works->len; i++) {
+        Work *w = b->works->pdata[i];
+        if (goes_on(w) || w->done || w->given_up)
+            g_hash_table_insert(through, w->path, &w->through);
+    }
+    return pending_applied_after(b->s->pending, through, journal_last_seq(b->s->journal));
+}
+
+/* Invariant 5. */
+static void
+bury_mirror(FileView *v)
+{
+    (void) view_bury(v);
     g_clear_pointer(&v->current, point_free);
     v->state = STORED_NOTHING;
     v->mirror_ino = 0;
-    return TRUE;
 }
 
+/* What the catalog is to be told of the files. */
 static gboolean
-apply_steps(Store *s, FileView *v, gboolean *ret_lost, GError **error)
+collect(Batch *b, GPtrArray *views, GPtrArray *abandoned, GPtrArray *prepared, gboolean *ret_lost,
+        GError **error)
 {
-    crash_point("apply-begin");
-    if (!of_this_file(mirror_prepare(s->layout, v, error), error))
-        return FALSE;
-    crash_point("apply-folder");
-    if (!apply_points(s, v, ret_lost, error))
-        return FALSE;
-    if (v->current && v->current->place == POINT_IN_JOURNAL)
-        return of_this_file(apply_content(s, v, error), error);
-    if (v->current && v->attributes_changed && !apply_attributes(s, v, error))
-        return FALSE;
-    crash_point("apply-attributes");
-    return TRUE;
-}
-
-/* Invariant 4. */
-static gboolean
-apply_abandon(Store *s, const char *path, const GPtrArray *transactions, guint64 applied,
-              GError **error)
-{
-    const Transaction *newest = transactions->pdata[transactions->len - 1];
-    g_autoptr(FileView) v = catalog_load(s->catalog, path, error);
-
-    if (!v)
-        return FALSE;
-    v->id = newest->capture.file;
-    v->principal = newest->capture.principal;
-    v->newest_seq = newest->seq;
-    if (v->current) {
-        v->current->stat = (FileStat){0};
-        memset(v->current->hash, 0, HASH_BYTES);
+    for (guint i = 0; i < b->works->len; i++) {
+        Work *w = b->works->pdata[i];
+        FooterFile *f = footer_file_of(b->s, w->path);
+        *ret_lost |= w->given_up || w->point_lost;
+        if (w->given_up) {
+            FileView *v = work_abandon(w, b->s, error);
+            if (!v)
+                return FALSE;
+            g_ptr_array_add(abandoned, v);
+            g_ptr_array_add(views, v);
+        } else if (goes_on(w)) {
+            if (w->mirror_gone)
+                bury_mirror(w->v);
+            g_ptr_array_add(views, w->v);
+        } else if (w->error && f) { /* invariant 2 */
+            g_ptr_array_add(prepared, f);
+        }
     }
-    return catalog_set_lost(s->catalog, error) && catalog_save(s->catalog, v, applied, error);
+    return TRUE;
 }
 
-/* Steps 6 and 7. */
 static gboolean
-apply_finish(Store *s, const FileView *v, const GPtrArray *transactions, guint64 applied,
-             GError **error)
+commit(Batch *b, GError **error)
 {
-    if (!catalog_save(s->catalog, v, applied, error))
+    g_autoptr(GPtrArray) views = g_ptr_array_new();
+    g_autoptr(GPtrArray) abandoned = g_ptr_array_new_with_free_func((GDestroyNotify) view_free);
+    g_autoptr(GPtrArray) prepared = g_ptr_array_new();
+    g_autoptr(GArray) packs = NULL;
+    gboolean lost = FALSE;
+    CatalogChange change = {.views = views, .prepared = prepared, .applied = applied_after(b)};
+
+    if (!collect(b, views, abandoned, prepared, &lost, error) ||
+        (lost && !catalog_set_lost(b->s->catalog, error)))
+        return FALSE;
+    if (b->s->unfinished && !(change.packs = packs = changed_packs(b->s, error)))
+        return FALSE;
+    if (!catalog_save(b->s->catalog, &change, error))
         return FALSE;
     crash_point("apply-committed");
-    clean_up(s, v, transactions);
+    if (b->s->unfinished)
+        packs_done(b->s->packs);
+    g_clear_pointer(&b->s->unfinished, footer_free);
+    journal_release(b->s->journal, change.applied);
+    return TRUE;
+}
+
+/* ---- step 7 ---- */
+
+/* Staged files that were moved have no name any more; those of superseded contents do. */
+static void
+remove_staged(const Store *s, const Work *w)
+{
+    for (guint i = 0; w->transactions && i < w->transactions->len; i++) {
+        const Transaction *t = w->transactions->pdata[i];
+        if (t->seq <= w->through && t->capture.kind == APPEND_STAGED)
+            staged_remove(s->layout->staged, t->capture.staged);
+    }
+}
+
+static void
+clean_up(Batch *b)
+{
+    gboolean listed = FALSE;
+
+    for (guint i = 0; i < b->works->len; i++) {
+        Work *w = b->works->pdata[i];
+        if (!goes_on(w) && !w->done && !w->given_up)
+            continue;
+        remove_staged(b->s, w);
+        g_autofree char *name = w->v ? listed_name(w) : NULL;
+        listed |= name && g_hash_table_remove(b->s->mixed, name);
+        pending_remove(b->s->pending, w->path, w->through);
+        w->transactions = NULL;
+    }
+    if (listed)
+        (void) list_mixed(b->s, NULL); /* that it says too much does no harm */
     crash_point("apply-cleaned");
+}
+
+/* ---- a batch ---- */
+
+/* Steps 2 to 7. */
+static gboolean
+run_batch(Batch *b, GError **error)
+{
+    gboolean any = FALSE;
+
+    for (guint i = 0; i < b->works->len; i++) {
+        const Work *w = b->works->pdata[i];
+        any |= !w->error || w->given_up;
+    }
+    if (!any && !b->redo)
+        return packs_drop(b->s->packs, error);
+    if (!sync_folders(b, error) || (!b->redo && !write_footer(b, error)))
+        return FALSE;
+    if (!change_mirrors(b, error) || !commit(b, error))
+        return FALSE;
+    clean_up(b);
     return TRUE;
 }
 
 static void
-forget(Store *s, const char *path, guint64 applied)
+tell(const Batch *b, AppliedFunc told, gpointer data)
 {
-    g_autofree char *key = g_strdup(path); /* it may be the transaction's own */
+    for (guint i = 0; i < b->works->len; i++) {
+        Work *w = b->works->pdata[i];
+        g_autofree char *text = path_escape(w->path);
+        if (!w->error && pending_of(b->s->pending, w->path))
+            continue; /* another round */
+        if (w->given_up)
+            w->error->code = FILEDUP_ERROR_DAMAGED;
+        if (w->error)
+            (void) throw_prefixed(&w->error, "applying '%s'", text);
+        if (told)
+            told(w->path, w->error, w->given_up, data);
+    }
+}
 
-    pending_remove(s->pending, key);
-    journal_release(s->journal, applied);
+/* Step 1 of one path. */
+static gboolean
+add_work(Batch *b, const char *path, GError **error)
+{
+    Work *w = work_new(path, pending_of(b->s->pending, path));
+    g_autoptr(GError) local = NULL;
+    FooterFile *prepared = NULL;
+
+    g_ptr_array_add(b->works, w);
+    crash_point("apply-begin");
+    if (catalog_has_prepared(b->s->catalog)) {
+        const Transaction *t = w->transactions->pdata[0];
+        prepared = catalog_prepared(b->s->catalog, t->capture.file, &local);
+        if (local) {
+            g_propagate_error(error, g_steal_pointer(&local));
+            return FALSE;
+        }
+    }
+    if (prepared ? work_resume(w, b->s, prepared, &local) : work_prepare(w, b->s, &local))
+        return TRUE;
+    if (local)
+        g_propagate_error(error, g_steal_pointer(&local));
+    return !error || !*error;
+}
+
+static Batch
+batch_new(Store *s)
+{
+    return (Batch){.s = s, .works = g_ptr_array_new_with_free_func((GDestroyNotify) work_free)};
+}
+
+/* What was prepared, by this process or one before. */
+static gboolean
+finish(Store *s, AppliedFunc told, gpointer data, GError **error)
+{
+    g_auto(Batch) b = batch_new(s);
+
+    b.redo = TRUE;
+    for (guint i = 0; i < s->unfinished->files->len; i++) {
+        const FooterFile *f = s->unfinished->files->pdata[i];
+        Work *w = work_new(f->path, pending_of(s->pending, f->path));
+        g_autoptr(GError) local = NULL;
+        g_ptr_array_add(b.works, w);
+        (void) work_resume(w, s, footer_file_copy(f), &local);
+        if (local) {
+            g_propagate_error(error, g_steal_pointer(&local));
+            return FALSE;
+        }
+    }
+    if (!run_batch(&b, error))
+        return FALSE;
+    tell(&b, told, data);
+    return TRUE;
+}
+
+/* One round; *ret_again: paths of which something is still pending. */
+static gboolean
+apply_round(Store *s, const GPtrArray *paths, GPtrArray *ret_again, AppliedFunc told, gpointer data,
+            GError **error)
+{
+    g_auto(Batch) b = batch_new(s);
+
+    for (guint i = 0; i < paths->len; i++) {
+        const char *path = paths->pdata[i];
+        if (!pending_of(s->pending, path)) {
+            if (told)
+                told(path, NULL, FALSE, data);
+        } else if (!add_work(&b, path, error)) {
+            (void) packs_drop(s->packs, NULL);
+            return FALSE;
+        }
+    }
+    if (b.works->len == 0)
+        return TRUE;
+    if (!run_batch(&b, error)) {
+        if (!s->unfinished)
+            (void) packs_drop(s->packs, NULL);
+        return FALSE;
+    }
+    for (guint i = 0; i < b.works->len; i++) {
+        const Work *w = b.works->pdata[i];
+        if ((!w->error || w->given_up) && pending_of(s->pending, w->path))
+            g_ptr_array_add(ret_again, g_strdup(w->path));
+    }
+    tell(&b, told, data);
+    return TRUE;
 }
 
 static gboolean
-apply_view(Store *s, FileView *v, const GPtrArray *transactions, guint64 applied,
-           gboolean *ret_given_up, GError **error)
+apply_rounds(Store *s, const GPtrArray *paths, AppliedFunc told, gpointer data, GError **error)
 {
-    const Transaction *newest = transactions->pdata[transactions->len - 1];
-    gboolean done = newest->seq <= v->applied; /* by a run before, out of order */
-    gboolean point_lost = FALSE;
+    g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(g_free);
+
+    if (s->unfinished && !finish(s, told, data, error))
+        return FALSE;
+    for (guint i = 0; i < paths->len; i++)
+        g_ptr_array_add(list, g_strdup(paths->pdata[i]));
+    while (list->len > 0) {
+        g_autoptr(GPtrArray) again = g_ptr_array_new_with_free_func(g_free);
+        if (!apply_round(s, list, again, told, data, error))
+            return FALSE;
+        g_ptr_array_unref(list);
+        list = g_steal_pointer(&again);
+    }
+    return TRUE;
+}
+
+gboolean
+apply_batch(Store *s, const GPtrArray *paths, AppliedFunc told, gpointer data, GError **error)
+{
     g_autoptr(GError) local = NULL;
 
-    if (done || apply_steps(s, v, &point_lost, error))
-        return (!point_lost || catalog_set_lost(s->catalog, error)) &&
-               apply_finish(s, v, transactions, applied, error);
-    if (!view_lost(v))
-        return FALSE;
-    *ret_given_up = apply_abandon(s, v->path, transactions, applied, &local);
-    if (local) { /* the catalog's counts for more */
-        g_clear_error(error);
-        g_propagate_error(error, g_steal_pointer(&local));
-    }
+    if (apply_rounds(s, paths, told, data, &local))
+        return TRUE;
+    if (g_error_matches(local, FILEDUP_ERROR, FILEDUP_ERROR_BUSY))
+        local->code = FILEDUP_ERROR_FATAL; /* the catalog's, which is ours alone */
+    g_propagate_error(error, g_steal_pointer(&local));
     return FALSE;
+}
+
+GPtrArray *
+apply_choose(const Store *s, GHashTable *but)
+{
+    g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(GPtrArray) all = pending_all(s->pending);
+    guint64 bytes = 0;
+
+    for (guint i = 0; i < all->len && paths->len < APPLY_BATCH_FILES; i++) {
+        const Transaction *t = all->pdata[i];
+        if (bytes > 0 && bytes + t->bytes > APPLY_BATCH_BYTES)
+            break;
+        if ((but && g_hash_table_contains(but, t->capture.path)))
+            continue;
+        bytes += t->bytes;
+        if (g_hash_table_add(seen, t->capture.path))
+            g_ptr_array_add(paths, g_strdup(t->capture.path));
+    }
+    return g_steal_pointer(&paths);
+}
+
+static void
+take_error(G_GNUC_UNUSED const char *path, const GError *error, G_GNUC_UNUSED gboolean given_up,
+           gpointer data)
+{
+    GError **kept = data;
+
+    if (error && !*kept)
+        *kept = g_error_copy(error);
 }
 
 gboolean
 apply_file(Store *s, const char *path, GError **error)
 {
-    GPtrArray *transactions = pending_of(s->pending, path);
-    guint64 last = journal_last_seq(s->journal);
-    guint64 applied = pending_applied_without(s->pending, path, last); /* invariant 3 */
+    g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
     g_autofree char *text = path_escape(path);
-    g_autoptr(GError) local = NULL;
-    gboolean given_up = FALSE;
+    g_autoptr(GError) own = NULL;
 
-    if (!transactions)
-        return TRUE;
-    g_autoptr(FileView) v = store_view(s, path, &local);
-    gboolean ok = v && apply_view(s, v, transactions, applied, &given_up, &local);
-    if (ok || given_up)
-        forget(s, path, applied);
-    if (ok)
-        return TRUE;
-    if (g_error_matches(local, FILEDUP_ERROR, FILEDUP_ERROR_BUSY))
-        local->code = FILEDUP_ERROR_FATAL; /* the catalog's, which is ours alone */
-    if (given_up)
-        local->code = FILEDUP_ERROR_DAMAGED;
-    (void) throw_prefixed(&local, "applying '%s'", text);
-    g_propagate_error(error, g_steal_pointer(&local));
-    return FALSE;
+    g_ptr_array_add(paths, g_strdup(path)); /* it may be the transaction's own */
+    if (!apply_batch(s, paths, take_error, &own, error))
+        return throw_prefixed(error, "applying '%s'", text);
+    if (own)
+        g_propagate_error(error, g_steal_pointer(&own));
+    return !error || !*error;
 }

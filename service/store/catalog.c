@@ -1,39 +1,48 @@
 /* catalog.c - what is in the mirrors and in the history
  *
- * SQLite, WAL, synchronous=FULL, locking_mode=EXCLUSIVE; user_version is the format. Times are us
- * since 1970, numbers of 64 bits are stored as SQLite's signed ones, bit for bit.
+ * SQLite, WAL, synchronous=FULL, locking_mode=EXCLUSIVE, secure_delete (what is forgotten is gone);
+ * user_version is the format. Times are us since 1970, numbers of 64 bits are stored as SQLite's
+ * signed ones, bit for bit.
  *
  *   entry  a row of the table: path (bytes) and principal; its folder is mirrors/<id>-<name>
  *   file   a file of an entry; for a row that is one file, the only one, and of the same id. `path`
  *          is the name in the entry's folder. `seq` is the newest about it, `content` the one that
- *          brought the mirror's content (0: there is no mirror); state is StoredState
+ *          brought the mirror's content (0: there is no mirror); state is StoredState. kept, label,
+ *          changed, deleted are the current content's, as of a point; suspicion, suspicion_since,
+ *          suspicion_point as in view.h
  *   sums   XXH3-64 of the mirror's blocks, 8192 of them (128 MiB of content) a row
- *   point  a whole content in history/; id is the sequence that brought it
- *   state  one row; clean is 1 after an orderly end, -1 after a content had to be given up, else 0
+ *   point  a content that is not the newest; id is the sequence that brought it. whole, undo: where
+ *          it is (point.h; undo.c has the format). kept: Kept bits. label: the name that somebody
+ *          gave it. sums: of one that is a whole file, else empty. (name: of the file; pin: unused)
+ *   pack   length is what counts of it; 0: given up. saved: bytes of content ever put into it
+ *   uses   how many bytes of content a point has in a pack
+ *   prepared  the footer of a file whose apply was prepared and could not be finished yet
+ *   policy how a path's points are thinned; the path may be none that there is a file of yet
+ *   state  one row; clean is 1 after an orderly end, -1 after a content had to be given up, else 0.
+ *          boot: of the machine, at the last opening; contents up to boot_seq were there when it
+ *          last went down without a stop, noticed at boot_time
+ *
+ * FORMAT 1 had none of what is listed in `migration`: it is run over such a catalog, in one
+ *          transaction, and over a new one, so that the two cannot differ.
  *
  * INVARIANTS
- *  (1) It is never on the way to an acknowledgement: rows are written by apply alone.
+ *  (1) It is never on the way to an acknowledgement: rows are written by apply and thinning alone.
  *  (2) A row says what the mirror has been synced to say; `applied` moves in the same transaction.
  *  (3) An error of I/O kind, or a damaged file, is FATAL: the keeper ends. A full disk is AGAIN.
+ *  (4) What `uses` says of a point is what its undo says: they are written together.
+ *
+ * CRASH POINTS  catalog-migrate
  */
 
 #include "config.h"
 
-#include <sqlite3.h>
 #include <string.h>
 
+#include "base/crash.h"
 #include "base/error.h"
-#include "base/path.h"
-#include "store/catalog.h"
-
-#define SUMS_ROW_BYTES 65536
-
-struct Catalog {
-    sqlite3 *db;
-};
+#include "store/catalog_private.h"
 
 static const char *const schema =
-    "BEGIN IMMEDIATE;"
     "CREATE TABLE entry(id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE,"
     " principal INTEGER NOT NULL);"
     "CREATE TABLE file(id INTEGER PRIMARY KEY, entry INTEGER NOT NULL REFERENCES entry(id),"
@@ -54,12 +63,44 @@ static const char *const schema =
     "CREATE TABLE state(one INTEGER PRIMARY KEY CHECK(one = 1), applied INTEGER NOT NULL,"
     " incarnation INTEGER NOT NULL, clean INTEGER NOT NULL);"
     "INSERT INTO state VALUES(1, 0, 0, 1);"
-    "PRAGMA user_version = 1;"
-    "COMMIT;";
+    "PRAGMA user_version = 1;";
 
-G_STATIC_ASSERT(CATALOG_FORMAT == 1);
+/* A point of format 1 is a whole file; a pinned one is KEPT_STABLE. */
+static const char *const migration =
+    "ALTER TABLE file ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE file ADD COLUMN label TEXT;"
+    "ALTER TABLE file ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE file ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE file ADD COLUMN suspicion INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE file ADD COLUMN suspicion_since INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE file ADD COLUMN suspicion_point INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE file SET changed = size;"
+    "ALTER TABLE point ADD COLUMN whole INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE point ADD COLUMN undo BLOB;"
+    "ALTER TABLE point ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE point ADD COLUMN label TEXT;"
+    "ALTER TABLE point ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE point ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE point SET whole = id, kept = pin <> 0, pin = 0, changed = size;"
+    "CREATE INDEX point_kept ON point(file, id) WHERE kept <> 0;"
+    "CREATE INDEX point_whole ON point(file, whole, size) WHERE whole <> 0;"
+    "CREATE TABLE pack(id INTEGER PRIMARY KEY, length INTEGER NOT NULL, saved INTEGER NOT NULL);"
+    "CREATE TABLE uses(file INTEGER NOT NULL, point INTEGER NOT NULL, pack INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL, PRIMARY KEY(file, point, pack)) WITHOUT ROWID;"
+    "CREATE INDEX uses_pack ON uses(pack, bytes);"
+    "CREATE TABLE prepared(file INTEGER PRIMARY KEY, footer BLOB NOT NULL);"
+    "CREATE TABLE policy(path BLOB PRIMARY KEY, keep TEXT NOT NULL, keep_last INTEGER NOT NULL)"
+    " WITHOUT ROWID;"
+    "ALTER TABLE state ADD COLUMN boot TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE state ADD COLUMN boot_seq INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE state ADD COLUMN boot_time INTEGER NOT NULL DEFAULT 0;"
+    "PRAGMA user_version = 2;";
 
-static gboolean
+G_STATIC_ASSERT(CATALOG_FORMAT == 2);
+
+/* ---- statements ---- */
+
+gboolean
 throw_sqlite(Catalog *c, GError **error, const char *what)
 {
     int code = c->db ? sqlite3_errcode(c->db) : SQLITE_NOMEM;
@@ -68,31 +109,41 @@ throw_sqlite(Catalog *c, GError **error, const char *what)
                         : code == SQLITE_BUSY ? FILEDUP_ERROR_BUSY
                                               : FILEDUP_ERROR_FATAL; /* invariant 3 */
 
-    return throw_error(error, kind, "catalog: %s: %s", what, text);
+    return throw_error(error, kind, "catalog: %.200s: %s", what, text);
 }
 
-static gboolean
-run(Catalog *c, const char *sql, GError **error)
+gboolean
+catalog_run(Catalog *c, const char *sql, GError **error)
 {
     return sqlite3_exec(c->db, sql, NULL, NULL, NULL) == SQLITE_OK || throw_sqlite(c, error, sql);
 }
 
-typedef sqlite3_stmt Statement;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Statement, sqlite3_finalize)
-
-static Statement *
-prepare(Catalog *c, const char *sql, GError **error)
+Statement *
+statement(Catalog *c, const char *sql, GError **error)
 {
-    Statement *s = NULL;
+    Statement *s = g_hash_table_lookup(c->statements, sql);
 
-    if (sqlite3_prepare_v2(c->db, sql, -1, &s, NULL) != SQLITE_OK)
+    if (s)
+        return s;
+    if (sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &s, NULL) != SQLITE_OK) {
         throw_sqlite(c, error, sql);
+        return NULL;
+    }
+    g_hash_table_insert(c->statements, (gpointer) sql, s);
     return s;
 }
 
-/* 1 a row, 0 the end, -1 an error. */
-static int
-step(Catalog *c, Statement *s, GError **error)
+void
+statement_done(Statement *s)
+{
+    if (!s)
+        return;
+    (void) sqlite3_reset(s);
+    (void) sqlite3_clear_bindings(s);
+}
+
+int
+statement_step(Catalog *c, Statement *s, GError **error)
 {
     int code = sqlite3_step(s);
 
@@ -104,19 +155,19 @@ step(Catalog *c, Statement *s, GError **error)
     return -1;
 }
 
-static void
+void
 bind_u64(Statement *s, int i, guint64 value)
 {
     (void) sqlite3_bind_int64(s, i, (sqlite3_int64) value);
 }
 
-static void
+void
 bind_bytes(Statement *s, int i, const void *data, gsize n)
 {
     (void) sqlite3_bind_blob64(s, i, n ? data : "", n, SQLITE_TRANSIENT);
 }
 
-static void
+void
 bind_gbytes(Statement *s, int i, GBytes *bytes)
 {
     gsize n = 0;
@@ -125,13 +176,13 @@ bind_gbytes(Statement *s, int i, GBytes *bytes)
     bind_bytes(s, i, data, n);
 }
 
-static guint64
+guint64
 column_u64(Statement *s, int i)
 {
     return (guint64) sqlite3_column_int64(s, i);
 }
 
-static GBytes *
+GBytes *
 column_bytes(Statement *s, int i)
 {
     const void *data = sqlite3_column_blob(s, i);
@@ -139,7 +190,7 @@ column_bytes(Statement *s, int i)
     return g_bytes_new(data, (gsize) sqlite3_column_bytes(s, i));
 }
 
-static void
+void
 column_hash(Statement *s, int i, guint8 *ret_hash)
 {
     const void *data = sqlite3_column_blob(s, i);
@@ -151,11 +202,38 @@ column_hash(Statement *s, int i, guint8 *ret_hash)
 
 /* ---- life ---- */
 
+static void
+policy_free(gpointer data)
+{
+    Policy *policy = data;
+
+    g_free(policy->keep);
+    g_free(policy);
+}
+
+static void
+finalize(gpointer s)
+{
+    (void) sqlite3_finalize(s);
+}
+
+static Catalog *
+catalog_new(void)
+{
+    Catalog *c = g_new0(Catalog, 1);
+
+    c->statements = g_hash_table_new_full(NULL, NULL, NULL, finalize);
+    c->policies = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, policy_free);
+    return c;
+}
+
 void
 catalog_close(Catalog *c)
 {
     if (!c)
         return;
+    g_hash_table_unref(c->statements);
+    g_hash_table_unref(c->policies);
     (void) sqlite3_close_v2(c->db);
     g_free(c);
 }
@@ -163,15 +241,48 @@ catalog_close(Catalog *c)
 static int
 format_of(Catalog *c, GError **error)
 {
-    g_autoptr(Statement) s = prepare(c, "PRAGMA user_version", error);
+    Statement *s = NULL;
+    int format = -1;
 
-    if (!s || step(c, s, error) != 1)
-        return -1;
-    return sqlite3_column_int(s, 0);
+    if (sqlite3_prepare_v2(c->db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW)
+        format = sqlite3_column_int(s, 0);
+    else
+        throw_sqlite(c, error, "reading its format");
+    (void) sqlite3_finalize(s);
+    return format;
+}
+
+/* All steps in one transaction: it has one format or the other. */
+static gboolean
+bring_up_to_date(Catalog *c, int format, GError **error)
+{
+    if (!catalog_run(c, "BEGIN IMMEDIATE", error))
+        return FALSE;
+    gboolean ok = (format > 0 || catalog_run(c, schema, error)) && catalog_run(c, migration, error);
+    crash_point("catalog-migrate");
+    if (ok && catalog_run(c, "COMMIT", error))
+        return TRUE;
+    (void) sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+    return FALSE;
+}
+
+/* What is looked at with every file is kept in memory. */
+gboolean
+catalog_load_state(Catalog *c, GError **error)
+{
+    g_autoptr(Statement) s =
+        statement(c, "SELECT boot_seq, EXISTS(SELECT 1 FROM prepared) FROM state", error);
+
+    if (!s || statement_step(c, s, error) != 1)
+        return FALSE;
+    c->boot_seq = column_u64(s, 0);
+    c->has_prepared = sqlite3_column_int(s, 1) != 0;
+    return TRUE;
 }
 
 static gboolean
-check_format(Catalog *c, GError **error)
+settle_format(Catalog *c, gboolean create, GError **error)
 {
     int format = format_of(c, error);
 
@@ -181,15 +292,17 @@ check_format(Catalog *c, GError **error)
         return throw_error(error, FILEDUP_ERROR_FATAL,
                            "catalog: format %d, this filedup knows %d: use a newer one", format,
                            CATALOG_FORMAT);
-    if (format < CATALOG_FORMAT)
+    if (format == 0 && !create)
         return throw_error(error, FILEDUP_ERROR_FATAL, "catalog: it has no tables");
-    return TRUE;
+    if (format < CATALOG_FORMAT && !bring_up_to_date(c, format, error))
+        return FALSE;
+    return catalog_load_state(c, error);
 }
 
 Catalog *
 catalog_open(const char *path, gboolean create, GError **error)
 {
-    g_autoptr(Catalog) c = g_new0(Catalog, 1);
+    g_autoptr(Catalog) c = catalog_new();
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
 
     if (sqlite3_open_v2(path, &c->db, flags, NULL) != SQLITE_OK) {
@@ -197,21 +310,19 @@ catalog_open(const char *path, gboolean create, GError **error)
         return NULL;
     }
     (void) sqlite3_extended_result_codes(c->db, 0);
-    if (!run(c,
-             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
-             " PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;",
-             error))
+    if (!catalog_run(c,
+                     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
+                     " PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;"
+                     " PRAGMA secure_delete = ON;",
+                     error))
         return NULL;
-    int format = format_of(c, error);
-    if (format < 0 || (format == 0 && create && !run(c, schema, error)))
-        return NULL;
-    return check_format(c, error) ? g_steal_pointer(&c) : NULL;
+    return settle_format(c, create, error) ? g_steal_pointer(&c) : NULL;
 }
 
 Catalog *
 catalog_open_foreign(const char *path, GError **error)
 {
-    g_autoptr(Catalog) c = g_new0(Catalog, 1);
+    g_autoptr(Catalog) c = catalog_new();
 
     /* Read-write, for its -wal must be recovered into the scratch copy's index. */
     if (sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
@@ -221,9 +332,10 @@ catalog_open_foreign(const char *path, GError **error)
     }
     (void) sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void) sqlite3_db_config(c->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    if (!run(c, "PRAGMA query_only = ON; PRAGMA cell_size_check = ON", error))
+    if (!catalog_run(c, "PRAGMA cell_size_check = ON", error) || !settle_format(c, FALSE, error) ||
+        !catalog_run(c, "PRAGMA query_only = ON", error))
         return NULL;
-    return check_format(c, error) ? g_steal_pointer(&c) : NULL;
+    return g_steal_pointer(&c);
 }
 
 /* ---- state ---- */
@@ -232,12 +344,12 @@ gboolean
 catalog_state(Catalog *c, CatalogState *ret_state, GError **error)
 {
     g_autoptr(Statement) s =
-        prepare(c,
-                "SELECT applied, incarnation, clean, (SELECT ifnull(max(seq), 0) FROM file),"
-                " (SELECT ifnull(max(id), 0) FROM file), (SELECT ifnull(max(time), 0) FROM file),"
-                " (SELECT ifnull(max(time), 0) FROM point) FROM state",
-                error);
-    int got = s ? step(c, s, error) : -1;
+        statement(c,
+                  "SELECT applied, incarnation, clean, (SELECT ifnull(max(seq), 0) FROM file),"
+                  " (SELECT ifnull(max(id), 0) FROM file), (SELECT ifnull(max(time), 0) FROM file),"
+                  " (SELECT ifnull(max(time), 0) FROM point), boot_time FROM state",
+                  error);
+    int got = s ? statement_step(c, s, error) : -1;
 
     if (got == 0)
         return throw_error(error, FILEDUP_ERROR_FATAL, "catalog: it has no state");
@@ -251,385 +363,107 @@ catalog_state(Catalog *c, CatalogState *ret_state, GError **error)
         .last_seq = MAX(column_u64(s, 0), column_u64(s, 3)),
         .last_file = column_u64(s, 4),
         .last_time_usec = MAX((gint64) column_u64(s, 5), (gint64) column_u64(s, 6)),
+        .boot_usec = sqlite3_column_int64(s, 7),
     };
     return TRUE;
 }
 
-static gboolean
-set_state(Catalog *c, const char *sql, guint64 value, GError **error)
+gboolean
+catalog_set_open(Catalog *c, guint32 incarnation, const char *boot_id, guint64 last_seq,
+                 GError **error)
 {
-    g_autoptr(Statement) s = prepare(c, sql, error);
+    g_autoptr(Statement) s =
+        statement(c,
+                  "UPDATE state SET incarnation = ?1,"
+                  " boot_seq = iif(clean < 1 AND boot NOT IN ('', ?2), ?3, boot_seq),"
+                  " boot_time = iif(clean < 1 AND boot NOT IN ('', ?2), ?4, boot_time),"
+                  " boot = ?2, clean = 0",
+                  error);
 
     if (!s)
         return FALSE;
-    bind_u64(s, 1, value);
-    return step(c, s, error) == 0;
-}
-
-gboolean
-catalog_set_open(Catalog *c, guint32 incarnation, GError **error)
-{
-    return set_state(c, "UPDATE state SET incarnation = ?, clean = 0", incarnation, error);
+    bind_u64(s, 1, incarnation);
+    (void) sqlite3_bind_text(s, 2, boot_id, -1, SQLITE_TRANSIENT);
+    bind_u64(s, 3, last_seq);
+    bind_u64(s, 4, (guint64) g_get_real_time());
+    return statement_step(c, s, error) == 0 && catalog_load_state(c, error);
 }
 
 gboolean
 catalog_set_lost(Catalog *c, GError **error)
 {
-    return run(c, "UPDATE state SET clean = -1", error);
+    return catalog_run(c, "UPDATE state SET clean = -1", error);
+}
+
+gboolean
+catalog_set_rebuilt(Catalog *c, guint64 applied, guint32 incarnation, guint64 last_seq,
+                    GError **error)
+{
+    g_autoptr(Statement) s = statement(c,
+                                       "UPDATE state SET applied = ?, incarnation = ?,"
+                                       " boot_seq = ?, boot_time = ?, clean = -1",
+                                       error);
+
+    if (!s)
+        return FALSE;
+    bind_u64(s, 1, applied);
+    bind_u64(s, 2, incarnation);
+    bind_u64(s, 3, last_seq);
+    bind_u64(s, 4, (guint64) g_get_real_time());
+    return statement_step(c, s, error) == 0;
 }
 
 gboolean
 catalog_set_clean(Catalog *c, guint64 applied, GError **error)
 {
-    return set_state(c, "UPDATE state SET applied = max(applied, ?), clean = 1", applied, error);
+    g_autoptr(Statement) s =
+        statement(c, "UPDATE state SET applied = max(applied, ?), clean = 1", error);
+
+    if (!s)
+        return FALSE;
+    bind_u64(s, 1, applied);
+    return statement_step(c, s, error) == 0;
 }
 
-/* ---- reading ---- */
+/* ---- policy and suspicion ---- */
 
-static FileStat
-read_stat(Statement *s, int i)
+void
+catalog_set_policy(Catalog *c, const char *path, const char *keep, guint32 keep_last)
 {
-    return (FileStat){
-        .dev = column_u64(s, i),
-        .ino = column_u64(s, i + 1),
-        .mode = (guint32) column_u64(s, i + 2),
-        .uid = (guint32) column_u64(s, i + 3),
-        .gid = (guint32) column_u64(s, i + 4),
-        .nlink = (guint32) column_u64(s, i + 5),
-        .size_bytes = column_u64(s, i + 6),
-        .mtime_ns = sqlite3_column_int64(s, i + 7),
-        .ctime_ns = sqlite3_column_int64(s, i + 8),
-        .btime_ns = sqlite3_column_int64(s, i + 9),
-        .fsid = column_u64(s, i + 10),
+    Policy *policy = g_new0(Policy, 1);
+
+    policy->keep = g_strdup(keep);
+    policy->keep_last = keep_last;
+    g_hash_table_insert(c->policies, g_strdup(path), policy);
+}
+
+static gboolean
+approve(Catalog *c, guint64 file, GError **error)
+{
+    static const char *const steps[] = {
+        "UPDATE file SET suspicion = 0, suspicion_since = 0, suspicion_point = 0,"
+        " kept = kept & ~4 WHERE id = ?",
+        "UPDATE point SET kept = kept & ~4 WHERE file = ? AND kept & 4",
     };
-}
 
-static void
-bind_stat(Statement *s, int i, const FileStat *st)
-{
-    const guint64 values[] = {st->dev,
-                              st->ino,
-                              st->mode,
-                              st->uid,
-                              st->gid,
-                              st->nlink,
-                              st->size_bytes,
-                              (guint64) st->mtime_ns,
-                              (guint64) st->ctime_ns,
-                              (guint64) st->btime_ns,
-                              st->fsid};
-
-    for (guint k = 0; k < G_N_ELEMENTS(values); k++)
-        bind_u64(s, i + (int) k, values[k]);
-}
-
-static GBytes *
-stat_to_bytes(const FileStat *st)
-{
-    g_autoptr(GVariant) value = g_variant_ref_sink(filestat_to_variant(st));
-#if G_BYTE_ORDER == G_BIG_ENDIAN
-    g_autoptr(GVariant) native = g_steal_pointer(&value);
-    value = g_variant_byteswap(native);
-#endif
-    return g_variant_get_data_as_bytes(value);
-}
-
-static FileStat
-stat_from_bytes(GBytes *bytes)
-{
-    g_autoptr(GVariant) value =
-        g_variant_ref_sink(g_variant_new_from_bytes(G_VARIANT_TYPE(FILESTAT_TYPE), bytes, FALSE));
-#if G_BYTE_ORDER == G_BIG_ENDIAN
-    g_autoptr(GVariant) little = g_steal_pointer(&value);
-    value = g_variant_byteswap(little);
-#endif
-    FileStat st;
-    filestat_from_variant(value, &st);
-    return st;
-}
-
-static gboolean
-load_points(Catalog *c, FileView *v, GError **error)
-{
-    g_autoptr(Statement) s =
-        prepare(c,
-                "SELECT id, time, cause, quality, size, stat, attributes, hash, pin FROM point"
-                " WHERE file = ? ORDER BY id",
-                error);
-    int got;
-
-    if (!s)
-        return FALSE;
-    bind_u64(s, 1, v->id);
-    while ((got = step(c, s, error)) > 0) {
-        Point *p = g_new0(Point, 1);
-        g_autoptr(GBytes) stat = column_bytes(s, 5);
-        p->id = column_u64(s, 0);
-        p->time_usec = sqlite3_column_int64(s, 1);
-        p->cause = (PointCause) sqlite3_column_int(s, 2);
-        p->quality = (Quality) sqlite3_column_int(s, 3);
-        p->size_bytes = column_u64(s, 4);
-        p->stat = stat_from_bytes(stat);
-        p->attributes = column_bytes(s, 6);
-        column_hash(s, 7, p->hash);
-        p->pinned = sqlite3_column_int(s, 8) != 0;
-        p->place = POINT_IN_HISTORY;
-        g_ptr_array_add(v->points, p);
-    }
-    return got == 0;
-}
-
-static Point *
-load_current(Statement *s)
-{
-    Point *p = g_new0(Point, 1);
-
-    p->id = column_u64(s, 3);
-    p->time_usec = sqlite3_column_int64(s, 6);
-    p->cause = (PointCause) sqlite3_column_int(s, 7);
-    p->quality = (Quality) sqlite3_column_int(s, 8);
-    p->size_bytes = column_u64(s, 9);
-    p->attributes = column_bytes(s, 10);
-    column_hash(s, 11, p->hash);
-    p->stat = read_stat(s, 12);
-    p->place = POINT_IN_MIRROR;
-    return p;
-}
-
-FileView *
-catalog_load(Catalog *c, const char *path, GError **error)
-{
-    g_autoptr(FileView) v = view_new(path);
-    g_autoptr(Statement) s = prepare(
-        c,
-        "SELECT file.id, principal, state, content, seq, mirror_ino, time, cause, quality, size,"
-        " attributes, hash, dev, ino, mode, uid, gid, nlink, stat_size, mtime, ctime, btime, fsid"
-        " FROM entry JOIN file ON file.entry = entry.id WHERE entry.path = ?",
-        error);
-
-    if (!s)
-        return NULL;
-    bind_bytes(s, 1, path, strlen(path));
-    int got = step(c, s, error);
-    if (got < 0)
-        return NULL;
-    if (got == 0)
-        return g_steal_pointer(&v);
-    v->id = column_u64(s, 0);
-    v->principal = (uid_t) column_u64(s, 1);
-    v->state = (StoredState) sqlite3_column_int(s, 2);
-    v->newest_seq = v->applied = column_u64(s, 4);
-    v->mirror_ino = column_u64(s, 5);
-    if (column_u64(s, 3) > 0)
-        v->current = load_current(s);
-    return load_points(c, v, error) ? g_steal_pointer(&v) : NULL;
-}
-
-GBytes *
-catalog_sums(Catalog *c, guint64 file, GError **error)
-{
-    g_autoptr(Statement) s = prepare(c, "SELECT blob FROM sums WHERE file = ? ORDER BY row", error);
-    g_autoptr(GByteArray) all = g_byte_array_new();
-    int got;
-
-    if (!s)
-        return NULL;
-    bind_u64(s, 1, file);
-    while ((got = step(c, s, error)) > 0) {
-        const guint8 *data = sqlite3_column_blob(s, 0);
-        g_byte_array_append(all, data, (guint) sqlite3_column_bytes(s, 0));
-    }
-    return got < 0 ? NULL : g_byte_array_free_to_bytes(g_steal_pointer(&all));
-}
-
-GBytes *
-catalog_point_sums(Catalog *c, guint64 file, guint64 point, GError **error)
-{
-    g_autoptr(Statement) s = prepare(c, "SELECT sums FROM point WHERE file = ? AND id = ?", error);
-
-    if (!s)
-        return NULL;
-    bind_u64(s, 1, file);
-    bind_u64(s, 2, point);
-    int got = step(c, s, error);
-    if (got == 0)
-        throw_error(error, FILEDUP_ERROR_NO_ENTRY, "no such point");
-    return got == 1 ? column_bytes(s, 0) : NULL;
-}
-
-GPtrArray *
-catalog_paths(Catalog *c, GError **error)
-{
-    g_autoptr(Statement) s = prepare(c, "SELECT path FROM entry ORDER BY path", error);
-    g_autoptr(GPtrArray) paths = g_ptr_array_new_with_free_func(g_free);
-    int got;
-
-    if (!s)
-        return NULL;
-    while ((got = step(c, s, error)) > 0)
-        g_ptr_array_add(paths,
-                        g_strndup(sqlite3_column_blob(s, 0), (gsize) sqlite3_column_bytes(s, 0)));
-    return got < 0 ? NULL : g_steal_pointer(&paths);
-}
-
-gboolean
-catalog_totals(Catalog *c, guint64 *ret_files, guint64 *ret_bytes, GError **error)
-{
-    g_autoptr(Statement) s =
-        prepare(c, "SELECT count(*), ifnull(sum(size), 0) FROM file WHERE content > 0", error);
-
-    if (!s || step(c, s, error) != 1)
-        return FALSE;
-    *ret_files = column_u64(s, 0);
-    *ret_bytes = column_u64(s, 1);
-    return TRUE;
-}
-
-/* ---- writing ---- */
-
-static gboolean
-save_entry(Catalog *c, const FileView *v, GError **error)
-{
-    g_autoptr(Statement) s =
-        prepare(c,
-                "INSERT INTO entry(id, path, principal) VALUES(?, ?, ?)"
-                " ON CONFLICT(id) DO UPDATE SET principal = excluded.principal",
-                error);
-
-    if (!s)
-        return FALSE;
-    bind_u64(s, 1, v->id);
-    bind_bytes(s, 2, v->path, strlen(v->path));
-    bind_u64(s, 3, v->principal);
-    return step(c, s, error) == 0;
-}
-
-static gboolean
-save_file(Catalog *c, const FileView *v, GError **error)
-{
-    static const Point nothing;
-    const Point *p = v->current ? v->current : &nothing;
-    g_autofree char *folder = NULL, *name = NULL;
-    g_autoptr(Statement) s = prepare(
-        c,
-        "INSERT OR REPLACE INTO file(id, entry, path, type, attributes, mirror_ino, size, state,"
-        " quality, hash, time, seq, cause, content, dev, ino, mode, uid, gid, nlink, stat_size,"
-        " mtime, ctime, btime, fsid)"
-        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        error);
-
-    if (!s)
-        return FALSE;
-    path_split(v->path, &folder, &name);
-    bind_u64(s, 1, v->id);
-    bind_u64(s, 2, v->id);
-    bind_bytes(s, 3, name, strlen(name));
-    bind_u64(s, 4, p->stat.mode & 0170000);
-    bind_gbytes(s, 5, p->attributes);
-    bind_u64(s, 6, v->mirror_ino);
-    bind_u64(s, 7, p->size_bytes);
-    bind_u64(s, 8, v->state);
-    bind_u64(s, 9, p->quality);
-    bind_bytes(s, 10, p->hash, HASH_BYTES);
-    bind_u64(s, 11, (guint64) p->time_usec);
-    bind_u64(s, 12, v->newest_seq);
-    bind_u64(s, 13, p->cause);
-    bind_u64(s, 14, p->id);
-    bind_stat(s, 15, &p->stat);
-    return step(c, s, error) == 0;
-}
-
-static gboolean
-save_sums(Catalog *c, const FileView *v, GError **error)
-{
-    if (!v->current || !v->current->sums)
-        return TRUE;
-    g_autoptr(Statement) clear = prepare(c, "DELETE FROM sums WHERE file = ?", error);
-    g_autoptr(Statement) s =
-        clear ? prepare(c, "INSERT INTO sums(file, row, blob) VALUES(?, ?, ?)", error) : NULL;
-    gsize n;
-    const guint8 *data = g_bytes_get_data(v->current->sums, &n);
-
-    if (!s)
-        return FALSE;
-    bind_u64(clear, 1, v->id);
-    if (step(c, clear, error) != 0)
-        return FALSE;
-    for (gsize at = 0; at < n; at += SUMS_ROW_BYTES) {
-        bind_u64(s, 1, v->id);
-        bind_u64(s, 2, at / SUMS_ROW_BYTES);
-        bind_bytes(s, 3, data + at, MIN(SUMS_ROW_BYTES, n - at));
-        if (step(c, s, error) != 0)
+    G_STATIC_ASSERT(KEPT_SUSPICION == 4);
+    for (guint i = 0; i < G_N_ELEMENTS(steps); i++) {
+        g_autoptr(Statement) s = statement(c, steps[i], error);
+        if (!s)
             return FALSE;
-        (void) sqlite3_reset(s);
+        bind_u64(s, 1, file);
+        if (statement_step(c, s, error) != 0)
+            return FALSE;
     }
     return TRUE;
 }
 
-static gboolean
-save_point(Catalog *c, const FileView *v, const Point *p, GError **error)
-{
-    g_autoptr(GBytes) stat = stat_to_bytes(&p->stat);
-    g_autofree char *folder = NULL, *name = NULL;
-    g_autoptr(Statement) s = prepare(
-        c,
-        "INSERT OR REPLACE INTO point(id, file, seq, time, cause, quality, size, stat, attributes,"
-        " hash, sums, name, pin) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        error);
-
-    if (!s)
-        return FALSE;
-    path_split(v->path, &folder, &name);
-    bind_u64(s, 1, p->id);
-    bind_u64(s, 2, v->id);
-    bind_u64(s, 3, p->id);
-    bind_u64(s, 4, (guint64) p->time_usec);
-    bind_u64(s, 5, p->cause);
-    bind_u64(s, 6, p->quality);
-    bind_u64(s, 7, p->size_bytes);
-    bind_gbytes(s, 8, stat);
-    bind_gbytes(s, 9, p->attributes);
-    bind_bytes(s, 10, p->hash, HASH_BYTES);
-    bind_gbytes(s, 11, p->sums);
-    bind_bytes(s, 12, name, strlen(name));
-    bind_u64(s, 13, p->pinned);
-    return step(c, s, error) == 0;
-}
-
-static gboolean
-drop_point(Catalog *c, const FileView *v, const Point *p, GError **error)
-{
-    g_autoptr(Statement) s = prepare(c, "DELETE FROM point WHERE file = ? AND id = ?", error);
-
-    if (!s)
-        return FALSE;
-    bind_u64(s, 1, v->id);
-    bind_u64(s, 2, p->id);
-    return step(c, s, error) == 0;
-}
-
-static gboolean
-save_all(Catalog *c, const FileView *v, guint64 applied, GError **error)
-{
-    if (!save_entry(c, v, error) || !save_file(c, v, error) || !save_sums(c, v, error))
-        return FALSE;
-    for (guint i = 0; i < v->dropped->len; i++)
-        if (!drop_point(c, v, v->dropped->pdata[i], error))
-            return FALSE;
-    for (guint i = 0; i < v->points->len; i++) {
-        const Point *p = v->points->pdata[i];
-        if (p->fresh && !save_point(c, v, p, error))
-            return FALSE;
-    }
-    return set_state(c, "UPDATE state SET applied = max(applied, ?)", applied, error);
-}
-
 gboolean
-catalog_save(Catalog *c, const FileView *v, guint64 applied, GError **error)
+catalog_approve(Catalog *c, guint64 file, GError **error)
 {
-    if (!run(c, "BEGIN IMMEDIATE", error))
+    if (!catalog_run(c, "BEGIN IMMEDIATE", error))
         return FALSE;
-    if (save_all(c, v, applied, error) && run(c, "COMMIT", error)) /* invariant 2 */
+    if (approve(c, file, error) && catalog_run(c, "COMMIT", error))
         return TRUE;
     (void) sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
     return FALSE;

@@ -1,11 +1,15 @@
-/* intake.c - what the keeper takes in: captures and staged files
+/* intake.c - what the keeper takes in: captures, marks and staged files
  *
  * INVARIANTS
  *  (1) Nothing is journalled that has not been checked: content against its sums, sums against the
  *      hash, all in private memory, from files that nobody can change any more.
  *  (2) A staged file, its sums and their folder are durable before a record names them.
- *  (3) What is accepted can be completed: its mirror has room beside all that waits, above the
- *      reserve (layout.h). What is not accepted leaves no trace, and the keeper goes on.
+ *  (3) What is accepted can be completed: its mirror and what it supersedes have room beside all
+ *      that waits, above the reserve (layout.h). What is not accepted leaves no trace, and the keeper
+ *      goes on.
+ *  (4) Ranges are accepted for one content only, the newest there is, told by its hash; and base and
+ *      ranges together have been shown to be the content announced (patch.c).
+ *  (5) A suspicion is part of the transaction that raises it: as durable, and in the same instant.
  */
 
 #include "config.h"
@@ -16,28 +20,13 @@
 #include "base/error.h"
 #include "base/path.h"
 #include "base/sums.h"
-#include "store/keeper.h"
+#include "store/intake.h"
 #include "store/mirror.h"
+#include "store/patch.h"
 #include "store/staged.h"
 
-#define IDS_MAX        16384
-#define SUMS_MAX_BYTES ((gsize) 1 << 30)
-
-/* What DAEMON_APPEND brought, until it is a transaction. */
-typedef struct Intake {
-    guint64 job;
-    Capture capture;
-    GBytes *content;
-    GBytes *sums;
-    GArray *extents;
-    int errnum;
-} Intake;
-
-/* A staged file that was handed out, and not appended. */
-typedef struct Staged {
-    guint64 size_bytes;
-    int own; /* staged_create */
-} Staged;
+#define SUMS_MAX_BYTES   ((gsize) 1 << 30)
+#define RANGES_MAX_BYTES ((gsize) 64 * 1024 * 1024)
 
 static void
 staged_free(gpointer data)
@@ -54,18 +43,15 @@ intake_staged_new(void)
     return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, staged_free);
 }
 
-static void
+void
 intake_clear(Intake *in)
 {
     capture_clear(&in->capture);
     g_clear_pointer(&in->content, g_bytes_unref);
     g_clear_pointer(&in->sums, g_bytes_unref);
+    g_clear_pointer(&in->ranges, g_array_unref);
     g_clear_pointer(&in->extents, g_array_unref);
 }
-
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Intake, intake_clear)
-
-/* ---- space ---- */
 
 static guint64
 staged_bytes(Keeper *k)
@@ -78,41 +64,6 @@ staged_bytes(Keeper *k)
     while (g_hash_table_iter_next(&iter, NULL, &staged))
         sum += ((const Staged *) staged)->size_bytes;
     return sum;
-}
-
-static gboolean
-throw_full(Keeper *k, guint64 free_bytes, int *ret_errno, GError **error)
-{
-    g_autofree char *text = path_escape(k->store.layout->path);
-    g_autofree char *left = g_format_size_full(free_bytes, G_FORMAT_SIZE_IEC_UNITS);
-
-    *ret_errno = ENOSPC;
-    return throw_error(error, FILEDUP_ERROR_AGAIN,
-                       "store '%s' is full: %s (%" G_GUINT64_FORMAT " bytes) free", text, left,
-                       free_bytes);
-}
-
-/* Invariant 3. A deletion or attributes (`small`) need rows of the catalog only: they may dip into
- * the reserve. */
-static gboolean
-check_space(Keeper *k, guint64 bytes, gboolean small, int *ret_errno, GError **error)
-{
-    LayoutSpace space;
-
-    for (;;) {
-        if (!layout_space(k->store.layout, &space, error))
-            return FALSE;
-        guint64 reserve = small ? space.reserve_bytes / 4 : space.reserve_bytes;
-        if (space.free_bytes >= reserve + pending_bytes(k->store.pending) + bytes)
-            return TRUE;
-        /* What waits gives back space when it is applied: old mirrors, superseded contents. And so
-         * do segments that nobody needs. */
-        if (journal_shrink(k->store.journal, 1))
-            continue;
-        if (pending_count(k->store.pending) == 0 || !keeper_commit(k) ||
-            !keeper_apply_oldest(k, NULL))
-            return throw_full(k, space.free_bytes, ret_errno, error);
-    }
 }
 
 /* ---- staged files ---- */
@@ -128,7 +79,7 @@ intake_stage(Keeper *k, GVariant *body)
     g_variant_get(body, "(tt)", &job, &size);
     guint64 number = k->next_staged;
     int own = -1;
-    if (check_space(k, size + staged_bytes(k), FALSE, &errnum, &error))
+    if (room_for_bytes(k, size + staged_bytes(k), FALSE, &errnum, &error))
         fd = staged_create(k->store.layout->staged, number, &own, &error);
     if (fd >= 0) {
         guint64 *key = g_memdup2(&number, sizeof number);
@@ -154,34 +105,55 @@ intake_unstage(Keeper *k, GVariant *body)
 
 /* ---- checking what came ---- */
 
+gboolean
+intake_parse_path(GVariant *path, Capture *c, GError **error)
+{
+    const char *bytes = path_from_variant(path);
+
+    if (!bytes || !path_is_canonical(bytes) || bytes[1] == '\0')
+        return throw_error(error, FILEDUP_ERROR_REFUSED, "not the path of a file");
+    c->path = g_strdup(bytes);
+    return TRUE;
+}
+
+static gboolean
+parse_hash(GVariant *hash, gboolean needed, guint8 *ret_hash, GError **error)
+{
+    gsize n;
+    const void *bytes = g_variant_get_fixed_array(hash, &n, 1);
+
+    if (n == HASH_BYTES)
+        memcpy(ret_hash, bytes, HASH_BYTES);
+    else if (n != 0 || needed)
+        return throw_error(error, FILEDUP_ERROR_REFUSED, "a hash of %" G_GSIZE_FORMAT " bytes", n);
+    return TRUE;
+}
+
 static gboolean
 parse(const Message *m, Intake *in, GError **error)
 {
-    g_autoptr(GVariant) path = NULL, stat = NULL, hash = NULL, attributes = NULL;
+    g_autoptr(GVariant) path = NULL, stat = NULL, hash = NULL, attributes = NULL, base = NULL;
     guint32 principal, kind, quality, cause;
     Capture *c = &in->capture;
-    gsize n_hash;
 
-    g_variant_get(m->body, "(t@ayuu@" FILESTAT_TYPE "@ay@ayuut)", &in->job, &path, &principal,
-                  &kind, &stat, &hash, &attributes, &quality, &cause, &c->staged);
-    const char *bytes = path_from_variant(path);
-    if (!bytes || !path_is_canonical(bytes) || bytes[1] == '\0')
-        return throw_error(error, FILEDUP_ERROR_REFUSED, "not the path of a file");
-    if (kind > APPEND_DELETE || quality > QUALITY_EXACT || cause > CAUSE_DELETED)
+    g_variant_get(m->body, "(t@ayuu@" FILESTAT_TYPE "@ay@ayuut@ay)", &in->job, &path, &principal,
+                  &kind, &stat, &hash, &attributes, &quality, &cause, &c->staged, &base);
+    if (!intake_parse_path(path, c, error))
+        return FALSE;
+    if (kind >= APPEND_MARK || quality > QUALITY_EXACT || cause >= CAUSE_COUNT)
         return throw_error(error, FILEDUP_ERROR_REFUSED, "a capture of an unknown kind");
-    c->path = g_strdup(bytes);
     c->principal = principal;
     c->kind = (AppendKind) kind;
     c->quality = (Quality) quality;
     c->cause = (PointCause) cause;
     c->attributes = g_variant_get_data_as_bytes(attributes);
     filestat_from_variant(stat, &c->stat);
-    const void *hash_bytes = g_variant_get_fixed_array(hash, &n_hash, 1);
-    if (n_hash == HASH_BYTES)
-        memcpy(c->hash, hash_bytes, HASH_BYTES);
-    else if (n_hash != 0 || capture_has_content(c))
-        return throw_error(error, FILEDUP_ERROR_REFUSED, "a hash of %" G_GSIZE_FORMAT " bytes",
-                           n_hash);
+    if (!parse_hash(hash, capture_has_content(c), c->hash, error))
+        return FALSE;
+    if (c->kind == APPEND_RANGES && c->cause == CAUSE_BEFORE_RESTORE)
+        return throw_error(error, FILEDUP_ERROR_REFUSED, "ranges of what a restore replaced");
+    if (c->kind == APPEND_RANGES && !parse_hash(base, TRUE, c->base_hash, error))
+        return FALSE;
     if (capture_has_content(c))
         c->size_bytes = c->stat.size_bytes;
     return TRUE;
@@ -269,12 +241,12 @@ take_staged(Keeper *k, Intake *in, GError **error)
                          &c->staged_ino, error); /* invariant 2 */
 }
 
-/* Attributes and deletions concern a content that the store has. */
-static gboolean
-check_known(Keeper *k, const Capture *c, GError **error)
+/* Attributes, deletions and marks concern a content that the store has. */
+gboolean
+intake_check_known(Keeper *k, const Capture *c, FileView **ret_view, GError **error)
 {
     static const guint8 none[HASH_BYTES];
-    g_autoptr(FileView) v = store_view(&k->store, c->path, error);
+    g_autoptr(FileView) v = store_view(&k->store, c->path, CATALOG_NEWEST, error);
 
     if (!v)
         return FALSE;
@@ -283,7 +255,7 @@ check_known(Keeper *k, const Capture *c, GError **error)
     gboolean bare = v->current->place == POINT_IN_MIRROR &&
                     (memcmp(v->current->hash, none, HASH_BYTES) == 0 || /* given up (apply.c) */
                      mirror_is_missing(k->store.layout, v));
-    if (c->kind == APPEND_ATTRIBUTES && bare)
+    if (c->kind != APPEND_DELETE && bare)
         return throw_error(error, FILEDUP_ERROR_DAMAGED,
                            "its content is not in the store any more");
     if (c->kind == APPEND_ATTRIBUTES && memcmp(c->hash, none, HASH_BYTES) != 0 &&
@@ -291,6 +263,44 @@ check_known(Keeper *k, const Capture *c, GError **error)
         return throw_error(error, FILEDUP_ERROR_REFUSED, "attributes of another content");
     if (c->kind == APPEND_ATTRIBUTES && c->stat.size_bytes != v->current->size_bytes)
         return throw_error(error, FILEDUP_ERROR_REFUSED, "attributes of a content of another size");
+    if (ret_view)
+        *ret_view = g_steal_pointer(&v);
+    return TRUE;
+}
+
+/* Invariant 4. */
+static gboolean
+take_ranges(Keeper *k, Message *m, Intake *in, GError **error)
+{
+    const Capture *c = &in->capture;
+    g_auto(Fd) content = message_take_fd(m, 1), list = message_take_fd(m, 2), base = -1;
+    g_autoptr(GBytes) bytes = NULL;
+    g_auto(Newest) newest = {0};
+
+    if (content < 0 || list < 0)
+        return throw_error(error, FILEDUP_ERROR_REFUSED, "ranges without their content");
+    if (!(in->content = fd_to_bytes(content, RANGES_BUFFER_BYTES, error)) ||
+        !(bytes = fd_to_bytes(list, RANGES_MAX_BYTES, error)))
+        return FALSE;
+    in->ranges = patch_parse(bytes, c->size_bytes, g_bytes_get_size(in->content), error);
+    if (!in->ranges)
+        return FALSE;
+    if (!intake_newest(k, c->path, &newest, error)) {
+        if (error && *error && g_error_matches(*error, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY))
+            (*error)->code = FILEDUP_ERROR_DAMAGED;
+        return FALSE;
+    }
+    if (memcmp(newest.hash, c->base_hash, HASH_BYTES) != 0)
+        return throw_error(error, FILEDUP_ERROR_DAMAGED,
+                           "ranges of a content that is not the newest in the store");
+    Patch ranges = {
+        .list = in->ranges, .content = in->content, .sums = in->sums, .size_bytes = c->size_bytes};
+    if (!patch_check(&ranges, newest.sums, newest.size_bytes, error))
+        return FALSE;
+    if (newest.view && !pending_of(k->store.pending, c->path))
+        base = mirror_open(k->store.layout->root, newest.view, newest.view->current, NULL);
+    in->extents = patch_extents(&ranges, base, newest.size_bytes);
+    in->base_bytes = newest.size_bytes;
     return TRUE;
 }
 
@@ -300,114 +310,102 @@ take(Keeper *k, Message *m, Intake *in, GError **error)
     Capture *c = &in->capture;
 
     if (!capture_has_content(c))
-        return check_known(k, c, error);
+        return intake_check_known(k, c, NULL, error);
     if (!take_sums(m, in, error))
         return FALSE;
+    if (c->kind == APPEND_RANGES)
+        return take_ranges(k, m, in, error);
     return c->kind == APPEND_CONTENT ? take_content(m, in, error) : take_staged(k, in, error);
 }
 
 /* ---- journalling ---- */
 
-/* An id stays with its path, so it can be remembered: the catalog is kept out of an append's way.
- */
-static gboolean
-file_id(Keeper *k, const char *path, guint64 *ret_id, GError **error)
+gboolean
+intake_write(Keeper *k, Intake *in, Head head, GError **error)
 {
-    const guint64 *known = g_hash_table_lookup(k->ids, path);
-
-    if (known) {
-        *ret_id = *known;
-        return TRUE;
-    }
-    g_autoptr(FileView) v = store_view(&k->store, path, error);
-    if (!v)
-        return FALSE;
-    *ret_id = v->id ? v->id : k->next_file++;
-    if (g_hash_table_size(k->ids) >= IDS_MAX)
-        g_hash_table_remove_all(k->ids);
-    g_hash_table_insert(k->ids, g_strdup(path), g_memdup2(ret_id, sizeof *ret_id));
-    return TRUE;
-}
-
-/* Files that are stuck hold the journal's segments: what waits of them is moved together. */
-static gboolean
-compact(Keeper *k)
-{
-    g_autoptr(GError) error = NULL;
-    JournalRoom room = journal_compact(k->store.journal, k->store.pending, &error);
-
-    if (room == JOURNAL_FULL)
-        return FALSE;
-    if (room == JOURNAL_ROOM &&
-        catalog_set_open(k->store.catalog, journal_incarnation(k->store.journal), &error) &&
-        (!k->lost || catalog_set_lost(k->store.catalog, &error)))
-        return TRUE;
-    if (room == JOURNAL_ROOM && g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_AGAIN))
-        return TRUE; /* without space: the catalog may be behind */
-    keeper_fail(k, error);
-    return FALSE;
-}
-
-static gboolean
-make_room(Keeper *k, Intake *in, GError **error)
-{
-    guint64 need = journal_need(&in->capture, in->extents);
-    guint64 space = in->capture.kind == APPEND_CONTENT ? in->capture.size_bytes : 0;
-    gboolean compacted = FALSE;
-    LayoutSpace now;
-
-    if (!check_space(k, space, !capture_has_content(&in->capture), &in->errnum, error))
-        return FALSE;
-    for (;;) {
-        g_autoptr(GError) local = NULL;
-        JournalRoom room = journal_make_room(k->store.journal, need, &local);
-        if (room == JOURNAL_ROOM)
-            return TRUE;
-        if (room == JOURNAL_ERROR) {
-            keeper_fail(k, local);
-            g_propagate_error(error, g_steal_pointer(&local));
-            return FALSE;
-        }
-        if (pending_count(k->store.pending) > 0) {
-            if (!keeper_commit(k))
-                return FALSE;
-            if (keeper_apply_oldest(k, NULL))
-                continue;
-            if (!k->failed && !compacted && (compacted = compact(k)))
-                continue;
-            if (k->failed)
-                return FALSE;
-        }
-        if (!layout_space(k->store.layout, &now, error))
-            return FALSE;
-        return throw_full(k, now.free_bytes, &in->errnum, error);
-    }
-}
-
-static gboolean
-append(Keeper *k, Message *m, Intake *in, GError **error)
-{
-    if (!parse(m, in, error) || !take(k, m, in, error) || !make_room(k, in, error))
-        return FALSE;
-    if (!file_id(k, in->capture.path, &in->capture.file, error))
-        return FALSE;
-    guint64 staged = in->capture.kind == APPEND_STAGED ? in->capture.staged : 0;
+    Capture *c = &in->capture;
+    guint64 staged = c->kind == APPEND_STAGED ? c->staged : 0;
     const guint8 *content = in->content ? g_bytes_get_data(in->content, NULL) : NULL;
-    Transaction *t = journal_write(k->store.journal, &in->capture, content, in->extents, error);
+
+    c->file = head.file;
+    Transaction *t = journal_write(k->store.journal, c, content, in->extents, in->sums, error);
     if (!t) {
         keeper_fail(k, error ? *error : NULL);
         return FALSE;
     }
     if (staged)
         g_hash_table_remove(k->staged, &staged); /* the journal's now */
-    Unacked u = {.job = in->job, .seq = t->seq, .time_usec = t->time_usec};
+    Unacked u = {.job = in->job,
+                 .seq = in->answer ? in->answer : t->seq,
+                 .time_usec = t->time_usec,
+                 .suspicion = head.suspicion | t->capture.suspicion};
     g_array_append_val(k->unacked, u);
     k->unacked_bytes += t->bytes;
+    k->last_time_usec = t->time_usec;
     k->last_append_usec = g_get_monotonic_time();
     if (pending_count(k->store.pending) == 0)
         k->first_pending_usec = k->last_append_usec;
+    head_remember(k, t, head);
+    room_add_due(k, t->capture.path, in->due_bytes);
     pending_add(k->store.pending, t);
     return TRUE;
+}
+
+/* What a restore replaced is the newest content, and the mirror proves to have it: nothing is to be
+ * stored, for that content outlasts the restore as a point of the chain. */
+static gboolean
+is_stored_already(Keeper *k, const Intake *in, Unacked *ret_known)
+{
+    const Capture *c = &in->capture;
+    g_auto(Newest) newest = {0};
+
+    if (c->cause != CAUSE_BEFORE_RESTORE || !keeper_apply(k, c->path, NULL) ||
+        !intake_newest(k, c->path, &newest, NULL) || !newest.view)
+        return FALSE;
+    const Point *p = newest.view->current;
+    g_auto(Fd) fd = mirror_open(k->store.layout->root, newest.view, p, NULL);
+    if (fd < 0 || p->quality < QUALITY_STABLE || p->size_bytes != c->size_bytes ||
+        memcmp(p->hash, c->hash, HASH_BYTES) != 0 ||
+        !sums_check(fd, newest.sums, p->size_bytes, NULL))
+        return FALSE;
+    *ret_known = (Unacked){.job = in->job,
+                           .seq = p->id,
+                           .time_usec = p->time_usec,
+                           .suspicion = newest.view->suspicion};
+    return TRUE;
+}
+
+static gboolean
+append(Keeper *k, Message *m, Intake *in, GError **error)
+{
+    Unacked known;
+    Head head;
+
+    if (!parse(m, in, error) || !take(k, m, in, error))
+        return FALSE;
+    if (is_stored_already(k, in, &known)) {
+        if (in->capture.kind == APPEND_STAGED &&
+            g_hash_table_remove(k->staged, &in->capture.staged))
+            staged_remove(k->store.layout->staged, in->capture.staged);
+        g_array_append_val(k->unacked, known);
+        return TRUE;
+    }
+    if (k->failed || !head_find(k, in->capture.path, &head, error))
+        return FALSE;
+    suspect(k, in, &head);
+    return !k->failed && room_for(k, in, error) && intake_write(k, in, head, error);
+}
+
+void
+intake_refuse(Keeper *k, const Intake *in, const GError *error)
+{
+    if (k->failed || !error) /* failed, maybe in an earlier commit: no answer is the answer */
+        return;
+    keeper_send(k, MESSAGE_KEEPER_DURABLE,
+                g_variant_new("(t@" MESSAGE_ERROR_TYPE "txxu)", in->job,
+                              message_error_new(error, in->errnum), G_GUINT64_CONSTANT(0),
+                              G_GINT64_CONSTANT(0), G_GINT64_CONSTANT(0), 0u),
+                NULL, 0);
 }
 
 void
@@ -416,13 +414,6 @@ intake_append(Keeper *k, Message *m)
     g_auto(Intake) in = {0};
     g_autoptr(GError) error = NULL;
 
-    if (append(k, m, &in, &error) || k->failed) /* failed: no answer is the answer */
-        return;
-    if (!error) /* an earlier commit failed on the way */
-        return;
-    keeper_send(k, MESSAGE_KEEPER_DURABLE,
-                g_variant_new("(t@" MESSAGE_ERROR_TYPE "txx)", in.job,
-                              message_error_new(error, in.errnum), G_GUINT64_CONSTANT(0),
-                              G_GINT64_CONSTANT(0), G_GINT64_CONSTANT(0)),
-                NULL, 0);
+    if (!append(k, m, &in, &error))
+        intake_refuse(k, &in, error);
 }

@@ -146,7 +146,8 @@ free_name(const Journal *j)
         gboolean taken = FALSE;
         for (guint i = 0; i < j->segments->len && !taken; i++)
             taken = g_str_equal(((Segment *) j->segments->pdata[i])->name, name);
-        if (!taken)
+        /* Nor one that could not be removed, half made as it was. */
+        if (!taken && faccessat(j->folder, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
             return g_steal_pointer(&name);
     }
 }
@@ -159,13 +160,13 @@ is_free(const Journal *j, const Segment *s)
 }
 
 static Segment *
-find_free(const Journal *j, guint64 size_bytes)
+find_free(const Journal *j, guint64 size_bytes, const Segment *but)
 {
     Segment *best = NULL;
 
     for (guint i = 0; i < j->segments->len; i++) {
         Segment *s = j->segments->pdata[i];
-        if (is_free(j, s) && s->header.size_bytes >= size_bytes &&
+        if (s != but && is_free(j, s) && s->header.size_bytes >= size_bytes &&
             (!best || s->header.size_bytes < best->header.size_bytes))
             best = s;
     }
@@ -194,21 +195,28 @@ drop_one_free(Journal *j)
         if (is_free(j, s) && (!largest || s->header.size_bytes > largest->header.size_bytes))
             largest = s;
     }
-    if (!largest)
-        return FALSE;
-    (void) unlinkat(j->folder, largest->name, 0);
+    if (!largest || (unlinkat(j->folder, largest->name, 0) < 0 && errno != ENOENT))
+        return FALSE; /* it stays one of them: its name is taken, and what is in it is still there */
     g_ptr_array_remove(j->segments, largest);
     return TRUE;
+}
+
+guint
+journal_spares(const Journal *j)
+{
+    guint n = 0;
+
+    for (guint i = 0; i < j->segments->len; i++)
+        n += is_free(j, j->segments->pdata[i]);
+    return n;
 }
 
 gboolean
 journal_shrink(Journal *j, guint spares)
 {
-    guint n = 0;
+    guint n = journal_spares(j);
     gboolean shrunk = FALSE;
 
-    for (guint i = 0; i < j->segments->len; i++)
-        n += is_free(j, j->segments->pdata[i]);
     for (; n > spares && drop_one_free(j); n--)
         shrunk = TRUE;
     return shrunk;
@@ -217,7 +225,7 @@ journal_shrink(Journal *j, guint spares)
 static Segment *
 next_segment(Journal *j, guint64 size_bytes, GError **error)
 {
-    Segment *s = find_free(j, size_bytes);
+    Segment *s = find_free(j, size_bytes, NULL);
 
     if (s)
         return s;
@@ -281,7 +289,7 @@ journal_prepare(Journal *j)
     g_autoptr(GError) error = NULL;
 
     if (j->failed || j->at < j->current->header.size_bytes / 2 ||
-        j->segments->len >= JOURNAL_MAX_SEGMENTS || find_free(j, j->segment_bytes))
+        j->segments->len >= JOURNAL_MAX_SEGMENTS || find_free(j, j->segment_bytes, NULL))
         return;
     if (!create_segment(j, j->segment_bytes, &error))
         g_debug("journal: no spare segment: %s", error->message);
@@ -293,8 +301,8 @@ guint64
 journal_need(const Capture *c, const GArray *extents)
 {
     gsize attributes = c->attributes ? g_bytes_get_size(c->attributes) : 0;
-    guint64 need =
-        TRANSACTION_ALIGN + 4 * RECORD_HEADER_BYTES + 1024 + strlen(c->path) + attributes;
+    guint64 need = TRANSACTION_ALIGN + 4 * RECORD_HEADER_BYTES + 1024 + strlen(c->path) +
+                   (c->name ? strlen(c->name) : 0) + attributes;
 
     for (guint i = 0; extents && i < extents->len; i++) {
         const Extent *e = &g_array_index(extents, Extent, i);
@@ -318,13 +326,16 @@ encode_extents(Journal *j, GByteArray *out, Transaction *t, Record *r, const gui
     for (guint i = 0; i < extents->len; i++) {
         Extent e = g_array_index(extents, Extent, i);
         guint64 left = e.length;
+        guint64 from = t->capture.kind == APPEND_RANGES ? e.position : e.offset;
         do {
             e.length = e.hole ? left : MIN(left, RECORD_PAYLOAD_MAX);
             r->type = e.hole ? RECORD_HOLE : RECORD_DATA;
             r->offset = e.offset;
             r->length = e.length;
             r->payload_bytes = e.hole ? 0 : (guint32) e.length;
-            e.position = j->at + encode(j, out, j->current->header.salt, r, content + e.offset);
+            e.position =
+                j->at + encode(j, out, j->current->header.salt, r, content ? content + from : NULL);
+            from += e.length;
             e.sum = r->payload_sum;
             r->seq++;
             g_array_append_val(t->extents, e);
@@ -349,7 +360,8 @@ encode_step(Journal *j, GByteArray *out, Record *r, RecordType type, GBytes *pay
 }
 
 Transaction *
-journal_write(Journal *j, Capture *c, const guint8 *content, const GArray *extents, GError **error)
+journal_write(Journal *j, Capture *c, const guint8 *content, const GArray *extents, GBytes *sums,
+              GError **error)
 {
     g_autoptr(Transaction) t = g_new0(Transaction, 1);
     g_autoptr(GBytes) begin = capture_begin_payload(c);
@@ -363,6 +375,7 @@ journal_write(Journal *j, Capture *c, const guint8 *content, const GArray *exten
     t->capture = *c;
     *c = (Capture){0};
     t->extents = g_array_new(FALSE, FALSE, sizeof(Extent));
+    t->sums = sums ? g_bytes_ref(sums) : NULL;
     t->first_seq = j->next_seq;
     t->time_usec = record_time(j);
     t->segment = j->current;
@@ -373,7 +386,7 @@ journal_write(Journal *j, Capture *c, const guint8 *content, const GArray *exten
                 .time_usec = t->time_usec,
                 .durable_through = j->durable};
     encode_step(j, out, &r, RECORD_BEGIN, begin);
-    if (t->capture.kind == APPEND_CONTENT)
+    if (t->capture.kind == APPEND_CONTENT || t->capture.kind == APPEND_RANGES)
         encode_extents(j, out, t, &r, content, extents);
     if (t->capture.kind == APPEND_STAGED) {
         g_autoptr(GBytes) replace = capture_replace_payload(&t->capture);
@@ -423,16 +436,41 @@ journal_sync(Journal *j, GError **error)
 
 /* ---- opening, and copying the tail ---- */
 
+/* The one whose header tells the last incarnation, and how far the sequences had come. */
+static const Segment *
+last_of_all(const Journal *j)
+{
+    const Segment *last = NULL;
+
+    for (guint i = 0; i < j->segments->len; i++) {
+        const Segment *s = j->segments->pdata[i];
+        if (s->valid && (!last || s->header.incarnation > last->header.incarnation ||
+                         (s->header.incarnation == last->header.incarnation &&
+                          s->header.index > last->header.index)))
+            last = s;
+    }
+    return last;
+}
+
+/* Not the last one of all, as long as there is another or the space for one: until the new one has
+ * its header, a crash would leave a journal that seems older than the catalog. */
 static Segment *
 segment_for_tail(Journal *j, const GPtrArray *tail, GError **error)
 {
     guint64 need = 2 * SEGMENT_HEADER_BYTES;
+    g_autoptr(GError) local = NULL;
 
     for (guint i = 0; i < tail->len; i++)
         need += ((const Transaction *) tail->pdata[i])->bytes;
     need = MAX(need, j->segment_bytes);
-    Segment *to = find_free(j, need);
-    return to ? to : create_segment(j, need, error);
+    Segment *to = find_free(j, need, last_of_all(j));
+    if (!to)
+        to = create_segment(j, need, &local);
+    if (!to)
+        to = find_free(j, need, NULL);
+    if (!to)
+        g_propagate_error(error, g_steal_pointer(&local));
+    return to;
 }
 
 /* Copies one transaction's records, checked again, to the end of the new segment. */

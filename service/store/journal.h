@@ -54,10 +54,12 @@ typedef enum {
 JournalRoom journal_make_room(Journal *j, guint64 bytes, GError **error);
 
 /* Writes one transaction, not durable yet. Takes over what is in *c, and writes its sequence.
- * `content` and `extents` (offset, length, hole) only for APPEND_CONTENT. There must be room.
+ * `content` and `extents` (offset, length, hole) only for APPEND_CONTENT, where an extent's bytes are
+ * at its offset in `content`, and APPEND_RANGES, where they are at its `position` in `content`.
+ * `sums` (NULL: not known) of the whole new content become the transaction's. There must be room.
  * The transaction belongs to the caller. NULL: the journal is FAILED. */
 Transaction *journal_write(Journal *j, Capture *c, const guint8 *content, const GArray *extents,
-                           GError **error);
+                           GBytes *sums, GError **error);
 
 /* All that was written is durable when this returns TRUE. Any failure is final for this object. */
 gboolean journal_sync(Journal *j, GError **error);
@@ -75,6 +77,7 @@ JournalRoom journal_compact(Journal *j, const Pending *pending, GError **error);
 
 /* Gives back the space of all segments that nobody needs, but so many. FALSE: there were none. */
 gboolean journal_shrink(Journal *j, guint spares);
+guint    journal_spares(const Journal *j); /* how many there are */
 
 guint64 journal_last_seq(const Journal *j);
 guint32 journal_incarnation(const Journal *j);

@@ -4,23 +4,30 @@
  *             memory files, or in staged files whose descriptors it handed out.
  * PRIVILEGES  the store's owner: root in system mode. It never opens a protected path.
  *
- * Start-up is recovery: lock, catalog, journal (journal.c), then KEEPER_OPENED, then service. What
- * recovery found pending is applied like anything else.
+ * Start-up is recovery: lock, catalog, journal (journal.c), packs and what a crash left prepared
+ * (store_recover), then KEEPER_OPENED, then service. What recovery found pending is applied like
+ * anything else.
  *
  * LOOP        Take all messages that wait; write all their transactions; one fdatasync for all of
  *             them (group commit); answer each. A question is answered after a commit, so it sees
- *             nothing that is not durable. Apply in between, a file at a time: 20 ms after the last
- *             append, or when something has waited for a second.
+ *             nothing that is not durable. Apply in between, a batch at a time: 20 ms after the last
+ *             append, or when something has waited for a second. Then a turn of upkeep.c, if one is
+ *             due. What takes long (putting a content together, verifying one) is the worker's, a
+ *             thread with descriptors of its own (worker.c).
  *
  * INVARIANTS
  *  (1) KEEPER_DURABLE without an error is sent after the fdatasync that covers it, and only then.
- *  (2) After an error of journal or catalog (`failed`) nothing is acknowledged: the role exits with
- *      1, and recovery finds out what is true. A full store is no such error, and what is wrong
- * with one file (its mirror cannot be read or replaced) is none either: that file is `stuck`, tried
- *      again with back-off, and hinders no other.
+ *      Nothing is applied before that fdatasync either.
+ *  (2) After an error of journal, packs or catalog (`failed`) nothing is acknowledged: the role
+ *      exits with 1, and recovery finds out what is true. A full store is no such error, and what is
+ *      wrong with one file (its mirror cannot be read or replaced) is none either: that file is
+ *      stuck, tried again with back-off, and hinders no other.
  *  (3) `clean` is set only with nothing pending, and cleared before anything is accepted.
- *  (4) A content that had to be given up (apply.c, invariant 4) is made known by the next opening:
- *      once all else is applied, the role exits for it.
+ *  (4) A content that had to be given up (apply.c) is made known by the next opening: once all else
+ *      is applied, the role exits for it.
+ *  (5) What is being read is not applied to (`held`), unless the journal is full. That, and what else
+ *      may change under a reader (a pack that is removed, a journal that is compacted), raises
+ *      `changes`, and he begins anew.
  */
 
 #include "config.h"
@@ -35,17 +42,12 @@
 #include "store/keeper.h"
 #include "store/staged.h"
 
-#define IDLE_USEC      20000                 /* apply so long after the last append       */
-#define LATEST_USEC    G_USEC_PER_SEC        /* and at the latest so long after the first */
-#define RETRY_USEC     (2 * G_USEC_PER_SEC)  /* of a file that is stuck: the first one ... */
-#define RETRY_MAX_USEC (60 * G_USEC_PER_SEC) /* ... doubled, up to this                   */
-#define STOP_USEC      (3 * G_USEC_PER_SEC)  /* an orderly stop applies so long           */
+#define STOP_USEC                                                                                  \
+    (3 * G_USEC_PER_SEC)                    /* an orderly stop applies so long, and waits
+                                                so long for the worker                    */
+#define TELL_USEC      (G_USEC_PER_SEC / 2) /* between two looks at the worker's progress  */
 #define BATCH_MESSAGES 256
 #define BATCH_BYTES    (32 * 1024 * 1024)
-
-typedef struct Stuck {
-    gint64 next_usec, delay_usec;
-} Stuck;
 
 void
 keeper_fail(Keeper *k, const GError *error)
@@ -82,8 +84,9 @@ keeper_commit(Keeper *k)
     for (guint i = 0; i < k->unacked->len; i++) { /* invariant 1 */
         const Unacked *u = &g_array_index(k->unacked, Unacked, i);
         keeper_send(k, MESSAGE_KEEPER_DURABLE,
-                    g_variant_new("(t@" MESSAGE_ERROR_TYPE "txx)", u->job,
-                                  message_error_new(NULL, 0), u->seq, now, u->time_usec),
+                    g_variant_new("(t@" MESSAGE_ERROR_TYPE "txxu)", u->job,
+                                  message_error_new(NULL, 0), u->seq, now, u->time_usec,
+                                  u->suspicion),
                     NULL, 0);
     }
     g_array_set_size(k->unacked, 0);
@@ -91,126 +94,22 @@ keeper_commit(Keeper *k)
     return TRUE;
 }
 
-/* Said once, not with every try. */
-static void
-set_stuck(Keeper *k, const char *path, const GError *error)
+GVariant *
+keeper_bytes(const void *data, gsize n)
 {
-    Stuck *stuck = g_hash_table_lookup(k->stuck, path);
-
-    if (!stuck) {
-        if (g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_AGAIN))
-            g_debug("keeper: %s: retrying", error->message);
-        else
-            g_warning("keeper of '%s': %s: retrying; other files go on", k->store.layout->path,
-                      error->message);
-        stuck = g_new0(Stuck, 1);
-        stuck->delay_usec = RETRY_USEC;
-        g_hash_table_insert(k->stuck, g_strdup(path), stuck);
-    } else {
-        stuck->delay_usec = MIN(2 * stuck->delay_usec, RETRY_MAX_USEC);
-    }
-    stuck->next_usec = g_get_monotonic_time() + stuck->delay_usec;
+    return g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, data, n, 1);
 }
 
-gboolean
-keeper_apply(Keeper *k, const char *path, GError **error)
+GVariant *
+keeper_gbytes(GBytes *bytes)
 {
-    g_autofree char *key = g_strdup(path); /* it may be the transaction's own */
-    g_autoptr(GError) local = NULL;
+    gsize n = 0;
+    const void *data = bytes ? g_bytes_get_data(bytes, &n) : NULL;
 
-    if (k->failed)
-        return throw_error(error, FILEDUP_ERROR_FATAL, "the keeper failed before");
-    gboolean ok = apply_file(&k->store, key, &local);
-    for (guint spares = 2;
-         !ok && spares-- > 0;) { /* without space: the journal's, the last one last */
-        if (!g_error_matches(local, FILEDUP_ERROR, FILEDUP_ERROR_AGAIN) ||
-            !journal_shrink(k->store.journal, spares))
-            continue;
-        g_clear_error(&local);
-        ok = apply_file(&k->store, key, &local);
-    }
-    if (ok) {
-        g_hash_table_remove(k->stuck, key);
-        k->first_pending_usec = g_get_monotonic_time();
-        return TRUE;
-    }
-    if (g_error_matches(local, FILEDUP_ERROR, FILEDUP_ERROR_FATAL)) {
-        keeper_fail(k, local);
-    } else if (!pending_of(k->store.pending, key)) {
-        g_warning("keeper of '%s': %s", k->store.layout->path, local->message);
-        g_hash_table_remove(k->stuck, key);
-        k->lost = TRUE; /* invariant 4 */
-    } else {
-        set_stuck(k, key, local);
-    }
-    g_propagate_error(error, g_steal_pointer(&local));
-    return FALSE;
-}
-
-/* A stuck path whose time has come; NULL: none. */
-static const char *
-stuck_due(Keeper *k, gint64 now)
-{
-    GHashTableIter iter;
-    gpointer path, stuck;
-
-    g_hash_table_iter_init(&iter, k->stuck);
-    while (g_hash_table_iter_next(&iter, &path, &stuck))
-        if (((Stuck *) stuck)->next_usec <= now)
-            return path;
-    return NULL;
-}
-
-gboolean
-keeper_apply_oldest(Keeper *k, GError **error)
-{
-    const Transaction *t = pending_oldest_but(k->store.pending, k->stuck);
-
-    if (k->failed)
-        return throw_error(error, FILEDUP_ERROR_FATAL, "the keeper failed before");
-    if (!t)
-        return throw_error(error, FILEDUP_ERROR_AGAIN, "nothing more can be applied for now");
-    return keeper_apply(k, t->capture.path, NULL) || !k->failed ||
-           throw_error(error, FILEDUP_ERROR_FATAL, "the keeper failed");
+    return keeper_bytes(data, n);
 }
 
 /* ---- the loop ---- */
-
-/* When the next step of apply is due, on the monotonic clock; G_MAXINT64: nothing waits. */
-static gint64
-apply_due(Keeper *k)
-{
-    const Transaction *oldest = pending_oldest_but(k->store.pending, k->stuck);
-    gint64 due = G_MAXINT64;
-    GHashTableIter iter;
-    gpointer stuck;
-
-    if (oldest && oldest->first_seq <= k->drain_through)
-        return 0;
-    if (oldest)
-        due = MIN(k->last_append_usec + IDLE_USEC, k->first_pending_usec + LATEST_USEC);
-    g_hash_table_iter_init(&iter, k->stuck);
-    while (g_hash_table_iter_next(&iter, NULL, &stuck))
-        due = MIN(due, ((Stuck *) stuck)->next_usec);
-    return due;
-}
-
-static void
-apply_if_due(Keeper *k, gint64 now)
-{
-    if (apply_due(k) > now)
-        return;
-    const char *stuck = stuck_due(k, now);
-    if (stuck) { /* seldom enough to come first */
-        (void) keeper_apply(k, stuck, NULL);
-        return;
-    }
-    /* What waits now is applied whatever comes meanwhile, with the socket looked at in between. */
-    const Transaction *oldest = pending_oldest_but(k->store.pending, k->stuck);
-    if (oldest->first_seq > k->drain_through)
-        k->drain_through = journal_last_seq(k->store.journal);
-    (void) keeper_apply(k, oldest->capture.path, NULL);
-}
 
 /* Invariant 4. */
 static void
@@ -218,8 +117,18 @@ tell_what_is_lost(Keeper *k)
 {
     static const GError lost = {.message = (char *) "a content had to be given up"};
 
-    if (k->lost && !pending_oldest_but(k->store.pending, k->stuck))
+    if (k->lost && !pending_oldest_but(k->store.pending, k->held))
         keeper_fail(k, &lost);
+}
+
+static void
+cancel(Keeper *k, GVariant *body)
+{
+    guint64 job;
+
+    g_variant_get(body, "(t)", &job);
+    worker_cancel(k->worker, job);
+    upkeep_cancel(k, job);
 }
 
 /* FALSE: stop. */
@@ -228,6 +137,10 @@ handle(Keeper *k, Message *m)
 {
     if (m->type == MESSAGE_DAEMON_APPEND) {
         intake_append(k, m);
+        return TRUE;
+    }
+    if (m->type == MESSAGE_DAEMON_MARK) {
+        intake_mark(k, m->body);
         return TRUE;
     }
     if (!keeper_commit(k))
@@ -242,11 +155,35 @@ handle(Keeper *k, Message *m)
     case MESSAGE_DAEMON_LOOKUP:
         answer_lookup(k, m->body);
         return TRUE;
+    case MESSAGE_DAEMON_SUMS:
+        answer_sums(k, m->body);
+        return TRUE;
     case MESSAGE_DAEMON_CONTENT:
-        answer_content(k, m->body);
+        supply_content(k, m->body);
+        return TRUE;
+    case MESSAGE_DAEMON_VERIFY:
+        checking_verify(k, m->body);
         return TRUE;
     case MESSAGE_DAEMON_POINTS:
         answer_points(k, m->body);
+        return TRUE;
+    case MESSAGE_DAEMON_APPROVE:
+        intake_approve(k, m->body);
+        return TRUE;
+    case MESSAGE_DAEMON_POLICY:
+        upkeep_policy(k, m->body);
+        return TRUE;
+    case MESSAGE_DAEMON_LIMIT:
+        upkeep_limit(k, m->body);
+        return TRUE;
+    case MESSAGE_DAEMON_PRUNE:
+        upkeep_prune(k, m->body);
+        return TRUE;
+    case MESSAGE_DAEMON_FORGET:
+        upkeep_forget(k, m->body);
+        return TRUE;
+    case MESSAGE_DAEMON_CANCEL:
+        cancel(k, m->body);
         return TRUE;
     case MESSAGE_DAEMON_STOP:
         return FALSE;
@@ -287,12 +224,17 @@ static void
 wait(Keeper *k)
 {
     gint64 now = g_get_monotonic_time();
-    gint64 due = MIN(apply_due(k), k->space_looked_usec + 60 * G_USEC_PER_SEC);
-    struct pollfd p = {.fd = channel_fd(k->channel),
-                       .events = (short) (POLLIN | (channel_has_queue(k->channel) ? POLLOUT : 0))};
+    gint64 due = MIN(keeper_apply_due(k), k->space_looked_usec + 60 * G_USEC_PER_SEC);
+    struct pollfd p[] = {
+        {.fd = channel_fd(k->channel),
+         .events = (short) (POLLIN | (channel_has_queue(k->channel) ? POLLOUT : 0))},
+        {.fd = worker_fd(k->worker), .events = POLLIN}};
 
-    (void) poll(&p, 1, due <= now ? 0 : (int) MIN((due - now + 999) / 1000, 60000));
-    if (p.revents & POLLOUT)
+    due = MIN(due, MIN(upkeep_due(k), loans_due(k->loans)));
+    if (worker_count(k->worker) > 0)
+        due = MIN(due, k->told_usec + TELL_USEC);
+    (void) poll(p, G_N_ELEMENTS(p), due <= now ? 0 : (int) MIN((due - now + 999) / 1000, 60000));
+    if (p[0].revents & POLLOUT)
         (void) channel_flush(k->channel, NULL);
 }
 
@@ -309,9 +251,9 @@ prepare_when_idle(Keeper *k)
 {
     LayoutSpace space;
 
-    if (pending_oldest_but(k->store.pending, k->stuck) || has_input(k))
+    if (pending_oldest_but(k->store.pending, k->held) || has_input(k))
         return;
-    if (layout_space(k->store.layout, &space, NULL) &&
+    if (upkeep_space(k, &space, NULL) &&
         space.free_bytes > space.reserve_bytes + 4 * space.segment_bytes)
         journal_prepare(k->store.journal);
 }
@@ -322,9 +264,29 @@ shrink_if_short(Keeper *k)
 {
     LayoutSpace space;
 
-    if (layout_space(k->store.layout, &space, NULL) &&
+    if (upkeep_space(k, &space, NULL) &&
         space.free_bytes < space.reserve_bytes + 4 * space.segment_bytes)
         (void) journal_shrink(k->store.journal, 1);
+}
+
+static void
+tell(const Task *t, gpointer data)
+{
+    keeper_send(data, MESSAGE_KEEPER_PROGRESS,
+                g_variant_new("(tt)", t->job, __atomic_load_n(&t->bytes, __ATOMIC_RELAXED)), NULL,
+                0);
+}
+
+static void
+finish_readings(Keeper *k)
+{
+    gint64 now = g_get_monotonic_time();
+
+    worker_finish(k->worker, k);
+    if (now - k->told_usec < TELL_USEC)
+        return;
+    k->told_usec = now;
+    worker_tell(k->worker, tell, k);
 }
 
 static Turn
@@ -335,8 +297,13 @@ serve(Keeper *k)
         if (turn != TURN_AGAIN || k->failed)
             return turn;
         answer_space(k, FALSE);
-        apply_if_due(k, g_get_monotonic_time());
+        finish_readings(k);
+        if (loans_due(k->loans) <= g_get_monotonic_time())
+            loans_look(k->loans);
+        keeper_apply_if_due(k, g_get_monotonic_time());
         tell_what_is_lost(k);
+        if (!k->failed && upkeep_due(k) <= g_get_monotonic_time())
+            upkeep_turn(k);
         if (k->failed)
             return turn;
         prepare_when_idle(k);
@@ -405,6 +372,43 @@ open_journal(Keeper *k, const CatalogState *state, JournalReport *report, GError
     return TRUE;
 }
 
+/* Packs, and what a crash left prepared. */
+static gboolean
+recover(Keeper *k, JournalReport *report, GError **error)
+{
+    g_autofree char *note = NULL;
+    gboolean damage = FALSE;
+
+    if (!store_recover(&k->store, &note, &damage, error))
+        return FALSE;
+    report->damage |= damage;
+    if (note && report->note) {
+        g_autofree char *journal = g_steal_pointer(&report->note);
+        report->note = g_strconcat(journal, "; ", note, NULL);
+    } else if (note) {
+        report->note = g_steal_pointer(&note);
+    }
+    return TRUE;
+}
+
+/* Never an empty one in its stead. */
+static gboolean
+open_catalog(Keeper *k, CatalogState *state, GError **error)
+{
+    g_autofree char *catalog = g_build_filename(k->store.layout->path, CATALOG_NAME, NULL);
+    g_autofree char *folder = path_escape(k->store.layout->path);
+    g_autoptr(GError) local = NULL;
+
+    if (access(catalog, F_OK) < 0)
+        (void) throw_errno(&local, "its catalog '%s' cannot be opened", CATALOG_NAME);
+    else if ((k->store.catalog = catalog_open(catalog, FALSE, &local)) &&
+             catalog_state(k->store.catalog, state, &local))
+        return TRUE;
+    return throw_error(error, (FiledupError) local->code,
+                       "%s; if it is lost or damaged, 'filedup store rebuild %s' makes a new one",
+                       local->message, folder);
+}
+
 static gboolean
 open_store(Keeper *k, const RoleArgs *args, JournalReport *report, CatalogState *state,
            int *ret_errno, GError **error)
@@ -414,18 +418,17 @@ open_store(Keeper *k, const RoleArgs *args, JournalReport *report, CatalogState 
                                   ret_errno, error);
     if (!k->store.layout)
         return FALSE;
-    g_autofree char *catalog = g_build_filename(k->store.layout->path, CATALOG_NAME, NULL);
-    if (access(catalog, F_OK) < 0)
-        return throw_errno(error, "'%s'", catalog); /* never an empty one in its stead */
-    k->store.catalog = catalog_open(catalog, FALSE, error);
-    if (!k->store.catalog || !catalog_state(k->store.catalog, state, error))
+    if (!open_catalog(k, state, error) || !open_journal(k, state, report, error))
         return FALSE;
-    if (!open_journal(k, state, report, error))
+    if (!recover(k, report, error) || !upkeep_open(k, error))
         return FALSE;
+    k->loans = loans_new(k->store.layout->staged);
     k->next_file = MAX(state->last_file, highest_file(k)) + 1;
     k->next_staged = (guint64) g_get_real_time(); /* not a number that an earlier keeper gave out */
+    g_autofree char *boot = layout_boot_id();
     return sweep_staged(k, error) &&
-           catalog_set_open(k->store.catalog, journal_incarnation(k->store.journal), error);
+           catalog_set_open(k->store.catalog, journal_incarnation(k->store.journal), boot,
+                            journal_last_seq(k->store.journal), error);
 }
 
 static gboolean
@@ -450,14 +453,17 @@ open_and_say(Keeper *k, const RoleArgs *args)
 static void
 keeper_clear(Keeper *k)
 {
-    g_clear_pointer(&k->store.pending, pending_free);
-    g_clear_pointer(&k->store.journal, journal_close);
-    g_clear_pointer(&k->store.catalog, catalog_close);
-    g_clear_pointer(&k->store.layout, layout_close);
+    if (!worker_stop(k->worker, STOP_USEC))
+        return; /* what it uses ends with the process */
+    g_clear_pointer(&k->worker, worker_free);
+    g_clear_pointer(&k->upkeep, upkeep_free);
+    g_clear_pointer(&k->loans, loans_free);
+    store_clear(&k->store);
     g_clear_pointer(&k->unacked, g_array_unref);
-    g_clear_pointer(&k->stuck, g_hash_table_unref);
+    g_clear_pointer(&k->held, g_hash_table_unref);
     g_clear_pointer(&k->staged, g_hash_table_unref);
-    g_clear_pointer(&k->ids, g_hash_table_unref);
+    g_clear_pointer(&k->heads, g_hash_table_unref);
+    g_clear_pointer(&k->dues, g_hash_table_unref);
     g_clear_pointer(&k->channel, channel_free);
 }
 
@@ -467,6 +473,8 @@ stop(Keeper *k)
     gint64 end = g_get_monotonic_time() + STOP_USEC;
     g_autoptr(GError) error = NULL;
 
+    if (worker_stop(k->worker, STOP_USEC)) /* nobody waits for what is being read any more */
+        keeper_release_all(k);
     while (g_get_monotonic_time() < end && keeper_apply_oldest(k, NULL))
         ;
     if (k->failed || k->lost || pending_oldest(k->store.pending)) /* invariants 3 and 4 */
@@ -481,13 +489,16 @@ stop(Keeper *k)
 int
 keeper_main(const RoleArgs *args, Channel *channel)
 {
-    Keeper k = {.channel = channel};
+    Keeper k = {.channel = channel, .batch_files = 8};
 
     k.store.pending = pending_new();
     k.unacked = g_array_new(FALSE, FALSE, sizeof(Unacked));
-    k.stuck = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    k.held = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     k.staged = intake_staged_new();
-    k.ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    k.heads = intake_heads_new();
+    k.dues = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    k.worker = worker_new();
+    k.upkeep = upkeep_new();
     gboolean ok = open_and_say(&k, args);
     if (ok) {
         shrink_if_short(&k);

@@ -166,8 +166,8 @@ write_conf(int root, const char *uuid, GError **error)
 
 /* ---- lock ---- */
 
-static char *
-boot_id(void)
+char *
+layout_boot_id(void)
 {
     char *text = NULL;
 
@@ -211,7 +211,7 @@ static gboolean
 throw_holder(int fd, gboolean *ret_dying, GError **error)
 {
     char text[512] = "";
-    g_autofree char *boot = boot_id();
+    g_autofree char *boot = layout_boot_id();
 
     *ret_dying = FALSE;
     (void) fd_pread_most(fd, text, sizeof text - 1, 0);
@@ -257,7 +257,7 @@ take_lock(Layout *l, LayoutMode mode, int *ret_errno, GError **error)
     }
     if (mode == LAYOUT_READ)
         return TRUE;
-    g_autofree char *boot = boot_id();
+    g_autofree char *boot = layout_boot_id();
     g_autofree char *text = g_strdup_printf("%s %d %s\n", g_get_host_name(), (int) getpid(), boot);
     if (ftruncate(l->lock, 0) < 0 || !fd_pwrite_full(l->lock, text, strlen(text), 0)) {
         *ret_errno = errno;

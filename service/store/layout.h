@@ -16,6 +16,7 @@ typedef struct Layout {
     char  uuid[UUID_TEXT_BYTES];
     Fd    root, journal, mirrors, history, staged;
     Fd    lock;
+    gboolean no_clone; /* FICLONE was tried: the file system has none */
 } Layout;
 
 typedef enum {
@@ -34,6 +35,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Layout, layout_close)
 
 /* Leaves no name in the lock: an orderly end. */
 void layout_release(Layout *l);
+
+/* Of this boot of the machine, as the kernel names it. */
+char *layout_boot_id(void);
 
 typedef struct LayoutSpace {
     guint64 free_bytes, total_bytes;

@@ -2,27 +2,35 @@
  *
  *   mirrors/<id>-<base name>/<name>   the newest content, with the original's name
  *   mirrors/<id>-<base name>.origin   the bytes of the original's path, nothing else
- *   history/<id>-<point>-<base name>  a point: a whole content
  * <base name> is the original's, with what is not printable replaced by '_', at most 128 bytes.
  *
  * A mirror is given the original's owner, mode, times and extended attributes, but not the set-uid,
  * set-gid and sticky bits: it is data, and nobody is to run it. (They are in the catalog, and a
  * restore sets them.) Where filedup is not root, a mirror also stays readable by its owner.
  *
+ *   history/<id>-<whole>-<base name>  a content that was kept whole
+ *
  * INVARIANTS
- *  (1) A mirror is never written: a staged copy, complete and synced, takes its name.
- *  (2) What must outlast it has its second name, synced, before.
+ *  (1) A staged copy, complete and synced, takes the mirror's name. Only a large mirror that changes
+ *      in places, where the file system cannot clone, is written itself: never one with a second
+ *      name (that may be a content kept whole), and listed (applying.c) before the first byte.
+ *  (2) What must outlast it has its second name, or is saved in a pack, synced, before.
  *  (3) Every step can be done again.
+ *
+ * CRASH POINTS  mirror-cut (size set, nothing written), mirror-written
  */
 
 #include "config.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include "base/crash.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/path.h"
@@ -74,32 +82,35 @@ mirror_path(guint64 id, const char *path)
 }
 
 char *
-mirror_history_path(guint64 id, guint64 point, const char *path)
+mirror_history_path(guint64 id, guint64 whole, const char *path)
 {
     g_autofree char *safe = safe_name(path);
 
-    return g_strdup_printf("history/%" G_GUINT64_FORMAT "-%" G_GUINT64_FORMAT "-%s", id, point,
+    return g_strdup_printf("history/%" G_GUINT64_FORMAT "-%" G_GUINT64_FORMAT "-%s", id, whole,
                            safe);
 }
 
 gboolean
-mirror_prepare(const Layout *l, const FileView *v, GError **error)
+mirror_prepare(const Layout *l, const FileView *v, Fd *ret_fd, GError **error)
 {
     g_autofree char *entry = entry_path(v->id, v->path);
     g_autofree char *origin = g_strconcat(entry, ".origin", NULL);
     struct stat st;
     gsize n = strlen(v->path);
 
-    if (fstatat(l->root, origin, &st, AT_SYMLINK_NOFOLLOW) == 0 && (gsize) st.st_size == n &&
-        fstatat(l->root, entry, &st, AT_SYMLINK_NOFOLLOW) == 0)
+    /* What is there may not be on the disk: an apply that failed may have left it so. Once the
+     * catalog has a mirror, it is. */
+    if (v->mirror_point != 0 && fstatat(l->root, origin, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        (gsize) st.st_size == n && fstatat(l->root, entry, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return TRUE;
     if (mkdirat(l->root, entry, 0700) < 0 && errno != EEXIST)
         return throw_errno(error, "creating '%s'", entry);
     g_auto(Fd) fd =
         openat(l->root, origin, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 || !fd_pwrite_full(fd, v->path, n, 0) || fsync(fd) < 0)
+    if (fd < 0 || !fd_pwrite_full(fd, v->path, n, 0))
         return throw_errno(error, "writing '%s'", origin);
-    return fd_sync_folder(l->mirrors, ".", error);
+    *ret_fd = fd_steal(&fd);
+    return TRUE;
 }
 
 static void
@@ -129,46 +140,125 @@ check_hash(Point *p, const char *what, GError **error)
     return TRUE;
 }
 
-/* From the journal's data. */
 static gboolean
-build_copy(const Layout *l, Point *p, char **ret_name, GError **error)
+clone_of(Layout *l, int fd, const Image *image)
+{
+    int base = image_base_fd(image);
+
+    if (l->no_clone || base < 0)
+        return FALSE;
+    if (ioctl(fd, FICLONE, base) == 0)
+        return TRUE;
+    l->no_clone = errno == EOPNOTSUPP || errno == ENOTTY || errno == EXDEV;
+    return FALSE;
+}
+
+/* From the journal's data, and the mirror's where that stays. */
+static gboolean
+build_copy(Layout *l, Point *p, Image *image, char **ret_name, Fd *ret_fd, GError **error)
 {
     g_autofree char *name = g_strdup_printf("apply-%" G_GUINT64_FORMAT, p->id);
+    g_autoptr(GError) local = NULL;
 
+    if (!check_hash(p, "a copy", error))
+        return FALSE;
     (void) unlinkat(l->staged, name, 0); /* invariant 3 */
     g_auto(Fd) fd = openat(l->staged, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return throw_errno(error, "creating a copy");
-    if (!transaction_write_content(p->source, fd, &p->lost, error))
+    if (!image_write(image, fd, clone_of(l, fd, image), &local)) {
+        (void) unlinkat(l->staged, name, 0);
+        p->lost = g_error_matches(local, FILEDUP_ERROR, FILEDUP_ERROR_DAMAGED);
+        g_propagate_error(error, g_steal_pointer(&local));
         return FALSE;
-    if (!p->sums && !(p->sums = point_sums_read(fd, p->size_bytes, error)))
-        return FALSE;
-    if (!check_hash(p, "a copy", error))
-        return FALSE;
+    }
     set_attributes(fd, p);
-    if (fsync(fd) < 0)
-        return throw_errno(error, "fsync of a copy");
+    *ret_fd = fd_steal(&fd);
     *ret_name = g_steal_pointer(&name);
+    return TRUE;
+}
+
+/* Nobody else has a name for it, and it can be neither copied at little cost nor cloned. */
+gboolean
+mirror_is_in_place(Layout *l, const FileView *v, const Point *p)
+{
+    g_autofree char *name = mirror_path(v->id, v->path);
+    struct stat st;
+
+    if (p->place != POINT_IN_JOURNAL || p->source->capture.kind != APPEND_RANGES)
+        return FALSE;
+    const Transaction *first = v->journalled->pdata[0];
+    if (capture_is_whole(&first->capture) || v->mirror_bytes <= MIRROR_COPY_BYTES)
+        return FALSE;
+    if (fstatat(l->root, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_nlink != 1)
+        return FALSE;
+    if (!l->no_clone) { /* try, once */
+        g_auto(Fd) from = openat(l->root, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        g_auto(Fd) to = openat(l->staged, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+        if (from < 0 || to < 0)
+            return TRUE;
+        if (ioctl(to, FICLONE, from) == 0)
+            return FALSE;
+        l->no_clone = TRUE;
+    }
+    return TRUE;
+}
+
+static int
+open_for_writing(const Layout *l, const char *name)
+{
+    g_auto(Fd) fd = openat(l->root, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -1;
+    if (!S_ISREG(st.st_mode) || st.st_nlink != 1) { /* invariant 1 */
+        errno = EMLINK;
+        return -1;
+    }
+    if (!(st.st_mode & S_IWUSR) && fchmod(fd, st.st_mode | S_IWUSR) < 0) /* the original's mode */
+        return -1;
+    g_autofree char *again = g_strdup_printf("/proc/self/fd/%d", fd);
+    return open(again, O_RDWR | O_CLOEXEC);
+}
+
+gboolean
+mirror_write(const Layout *l, const FileView *v, Point *p, Image *image, Fd *ret_fd, GError **error)
+{
+    g_autofree char *name = mirror_path(v->id, v->path);
+    g_auto(Fd) fd = -1;
+
+    if (!check_hash(p, "a mirror", error))
+        return FALSE;
+    fd = open_for_writing(l, name);
+    if (fd < 0)
+        return throw_errno(error, "opening '%s' to write it", name);
+    if (!image_write(image, fd, TRUE, error))
+        return FALSE;
+    crash_point("mirror-written");
+    set_attributes(fd, p);
+    *ret_fd = fd_steal(&fd);
     return TRUE;
 }
 
 /* Whether this is what a staged file has become. In a copied store inodes differ: then the content
  * tells. */
 static gboolean
-holds(int fd, const Point *p)
+holds(int fd, const Transaction *t)
 {
+    const Capture *c = &t->capture;
     guint8 hash[HASH_BYTES];
     struct stat st;
 
-    if (fd < 0 || fstat(fd, &st) < 0 || (guint64) st.st_size != p->size_bytes)
+    if (fd < 0 || fstat(fd, &st) < 0 || (guint64) st.st_size != c->size_bytes)
         return FALSE;
-    if (st.st_ino == p->source->capture.staged_ino)
+    if (st.st_ino == c->staged_ino)
         return TRUE;
-    g_autoptr(GBytes) sums = point_sums_read(fd, p->size_bytes, NULL);
+    g_autoptr(GBytes) sums = point_sums_read(fd, c->size_bytes, NULL);
     if (!sums)
         return FALSE;
-    sums_hash(sums, p->size_bytes, hash);
-    return memcmp(hash, p->hash, HASH_BYTES) == 0;
+    sums_hash(sums, c->size_bytes, hash);
+    return memcmp(hash, c->hash, HASH_BYTES) == 0;
 }
 
 /* The staged file is not in staged/: it must have been moved to its place. Or it was made the mirror
@@ -182,54 +272,72 @@ find_moved(const Layout *l, const FileView *v, Point *p, const char *target, GEr
     g_auto(Fd) fd = openat(l->root, mirror, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     int mirror_errno = errno;
 
-    if (holds(placed, p))
+    if (holds(placed, p->source))
         return TRUE;
-    if (holds(fd, p))
+    if (holds(fd, p->source))
         return linkat(l->root, mirror, l->root, target, 0) == 0 ||
                throw_errno(error, "linking '%s'", target);
     p->lost = (placed >= 0 || placed_errno == ENOENT) && (fd >= 0 || mirror_errno == ENOENT);
     return throw_error(error, FILEDUP_ERROR_DAMAGED, "a staged file is gone");
 }
 
+/* An earlier try may have moved it to history/, so that it stays beside a next content, of which
+ * there is none any more: it gets its name in staged/ back. (The other one is swept, thin_sweep.c.) */
+static void
+take_back(const Layout *l, const FileView *v, const Transaction *t, const char *name)
+{
+    g_autofree char *kept = mirror_history_path(v->id, t->seq, v->path);
+    g_auto(Fd) fd = openat(l->root, kept, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (holds(fd, t))
+        (void) linkat(l->root, kept, l->staged, name, 0);
+}
+
 static gboolean
 build_staged(const Layout *l, const FileView *v, Point *p, const char *target, char **ret_name,
-             GError **error)
+             Fd *ret_fd, GError **error)
 {
     guint64 number = p->source->capture.staged;
     g_autofree char *name = staged_name(number);
+    g_autoptr(GError) local = NULL;
 
-    if (!p->sums && !(p->sums = staged_sums(l->staged, number, p->size_bytes, error))) {
-        p->lost = errno == ENOENT || errno == ENODATA || errno == EIO;
-        return FALSE;
-    }
     if (!check_hash(p, "a staged file", error))
         return FALSE;
     g_auto(Fd) fd = openat(l->staged, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
-        return find_moved(l, v, p, target, error);
+    if (fd < 0 && errno == ENOENT) {
+        if (find_moved(l, v, p, target, &local))
+            return TRUE;
+        take_back(l, v, p->source, name);
+        fd = openat(l->staged, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0) {
+            g_propagate_error(error, g_steal_pointer(&local));
+            return FALSE;
+        }
+        p->lost = FALSE;
+    }
     if (fd < 0)
         return throw_errno(error, "opening staged file %s", name);
     set_attributes(fd, p);
-    if (fsync(fd) < 0)
-        return throw_errno(error, "fsync of staged file %s", name);
+    *ret_fd = fd_steal(&fd);
     *ret_name = g_steal_pointer(&name);
     return TRUE;
 }
 
 gboolean
-mirror_build(const Layout *l, const FileView *v, Point *p, const char *target, char **ret_name,
-             GError **error)
+mirror_build(Layout *l, const FileView *v, Point *p, Image *image, const char *target,
+             char **ret_name, Fd *ret_fd, GError **error)
 {
     *ret_name = NULL;
-    return p->source->capture.kind == APPEND_STAGED ? build_staged(l, v, p, target, ret_name, error)
-                                                    : build_copy(l, p, ret_name, error);
+    *ret_fd = -1;
+    return p->source->capture.kind == APPEND_STAGED
+               ? build_staged(l, v, p, target, ret_name, ret_fd, error)
+               : build_copy(l, p, image, ret_name, ret_fd, error);
 }
 
 gboolean
 mirror_place(const Layout *l, const char *name, const char *target, guint64 *ret_ino,
              GError **error)
 {
-    g_autofree char *folder = g_path_get_dirname(target);
     struct stat st;
 
     if (name && renameat(l->staged, name, l->root, target) < 0)
@@ -237,7 +345,7 @@ mirror_place(const Layout *l, const char *name, const char *target, guint64 *ret
     if (fstatat(l->root, target, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return throw_errno(error, "'%s'", target);
     *ret_ino = st.st_ino;
-    return fd_sync_folder(l->root, folder, error);
+    return TRUE;
 }
 
 gboolean
@@ -249,12 +357,26 @@ mirror_is_missing(const Layout *l, const FileView *v)
     return fstatat(l->root, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 }
 
+/* What has the name in history/ is what an earlier try left: of another inode than the mirror, while
+ * that is still the one that the catalog knows. */
+static gboolean
+is_left_over(const Layout *l, const FileView *v, const char *from, const char *to)
+{
+    struct stat mirror, kept;
+
+    return fstatat(l->root, from, &mirror, AT_SYMLINK_NOFOLLOW) == 0 &&
+           fstatat(l->root, to, &kept, AT_SYMLINK_NOFOLLOW) == 0 && mirror.st_ino != kept.st_ino &&
+           mirror.st_ino == v->mirror_ino;
+}
+
 gboolean
 mirror_keep(const Layout *l, const FileView *v, Point *p, GError **error)
 {
     g_autofree char *from = mirror_path(v->id, v->path);
     g_autofree char *to = mirror_history_path(v->id, p->id, v->path);
 
+    if (is_left_over(l, v, from, to))
+        (void) unlinkat(l->root, to, 0);
     /* If the name is there, this step was done, synced, before the mirror was replaced. */
     if (linkat(l->root, from, l->root, to, 0) < 0 && errno != EEXIST &&
         faccessat(l->root, to, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -263,11 +385,11 @@ mirror_keep(const Layout *l, const FileView *v, Point *p, GError **error)
         errno = errnum;
         return throw_errno(error, "keeping '%s'", from);
     }
-    return fd_sync_folder(l->history, ".", error); /* invariant 2 */
+    return TRUE;
 }
 
 gboolean
-mirror_set_attributes(const Layout *l, FileView *v, GError **error)
+mirror_set_attributes(const Layout *l, FileView *v, Fd *ret_fd, GError **error)
 {
     g_autofree char *name = mirror_path(v->id, v->path);
     g_auto(Fd) fd = openat(l->root, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -279,20 +401,21 @@ mirror_set_attributes(const Layout *l, FileView *v, GError **error)
         return throw_errno(error, "opening '%s'", name);
     }
     set_attributes(fd, v->current);
-    if (fsync(fd) < 0)
-        return throw_errno(error, "fsync of '%s'", name);
+    *ret_fd = fd_steal(&fd);
     return TRUE;
 }
 
+/* ---- opening ---- */
+
 /* What is still in the journal is put together in memory: it is at most CAPTURE_BUFFER_BYTES. */
 static int
-open_from_journal(const Transaction *t, GError **error)
+open_from_journal(const FileView *v, const Point *p, GError **error)
 {
-    g_auto(Fd) fd = fd_memfd("filedup-content", error);
+    g_autoptr(Image) image = image_of(-1, v, p, error);
+    g_auto(Fd) fd = image ? fd_memfd("filedup-content", error) : -1;
     g_autofree char *name = g_strdup_printf("/proc/self/fd/%d", fd);
-    gboolean lost;
 
-    if (fd < 0 || !transaction_write_content(t, fd, &lost, error))
+    if (fd < 0 || !image_write(image, fd, FALSE, error))
         return -1;
     int reading = open(name, O_RDONLY | O_CLOEXEC);
     if (reading < 0)
@@ -300,58 +423,77 @@ open_from_journal(const Transaction *t, GError **error)
     return reading;
 }
 
-/* An apply that a crash cut short may have done its moves, and the catalog not know it: then a
- * staged file is where it was to go, and an old mirror that was to be kept has its name in
- * history/. */
 static int
-open_named(int root_fd, const FileView *v, const Point *p, const char *name)
+open_first(int root_fd, const char *const names[], guint n)
 {
-    g_autofree char *kept = mirror_history_path(v->id, p->id, v->path);
-    g_autofree char *mirror = mirror_path(v->id, v->path);
-    const char *order[] = {name, p == v->current ? mirror : kept};
     int fd = -1;
 
-    if (p->place == POINT_IN_MIRROR && p != v->current) {
-        order[0] = kept;
-        order[1] = name;
-    }
-    for (guint i = 0; i < G_N_ELEMENTS(order) && fd < 0; i++)
-        fd = openat(root_fd, order[i], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT && p->place == POINT_IN_JOURNAL) { /* find_moved's second case */
-        g_auto(Fd) moved = openat(root_fd, mirror, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (holds(moved, p))
-            return fd_steal(&moved);
-        errno = ENOENT;
-    }
+    for (guint i = 0; i < n && fd < 0; i++)
+        fd = openat(root_fd, names[i], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     return fd;
+}
+
+static int
+throw_opening(GError **error, const char *name, int errnum)
+{
+    throw_error(error, errnum == ENOENT ? FILEDUP_ERROR_DAMAGED : error_from_errno(errnum),
+                "'%s': %s", name, g_strerror(errnum));
+    return -1;
+}
+
+/* An apply that a crash cut short may have done its moves, and the catalog not know it: then a
+ * staged file is where it was to go, or it became the mirror (find_moved). */
+int
+mirror_open_staged(int root_fd, const FileView *v, const Transaction *t, GError **error)
+{
+    g_autofree char *number = staged_name(t->capture.staged);
+    g_autofree char *staged = g_strconcat("staged/", number, NULL);
+    g_autofree char *kept = mirror_history_path(v->id, t->seq, v->path);
+    g_autofree char *mirror = mirror_path(v->id, v->path);
+    const char *order[] = {staged, kept};
+
+    int fd = open_first(root_fd, order, G_N_ELEMENTS(order));
+    if (fd >= 0)
+        return fd;
+    int errnum = errno;
+    g_auto(Fd) moved = openat(root_fd, mirror, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return holds(moved, t) ? fd_steal(&moved) : throw_opening(error, staged, errnum);
+}
+
+/* While what follows it is pending, the mirror's content may have its name in history/ already. */
+int
+mirror_open_named(int root_fd, const FileView *v, const Point *p, GError **error)
+{
+    g_autofree char *mirror = mirror_path(v->id, v->path);
+    g_autofree char *kept =
+        mirror_history_path(v->id, p->place == POINT_IN_HISTORY ? p->whole : p->id, v->path);
+    const char *order[] = {kept, mirror};
+    guint n = p->place == POINT_IN_HISTORY ? 1 : 2;
+
+    if (p->place == POINT_IN_MIRROR && p == v->current) {
+        order[0] = mirror;
+        n = 1;
+    }
+    int fd = open_first(root_fd, order, n);
+    return fd >= 0 ? fd : throw_opening(error, order[n - 1], errno);
 }
 
 int
 mirror_open(int root_fd, const FileView *v, const Point *p, GError **error)
 {
-    g_autofree char *name = NULL;
     struct stat st;
 
-    if (p->place == POINT_IN_MIRROR)
-        name = mirror_path(v->id, v->path);
-    else if (p->place == POINT_IN_HISTORY)
-        name = mirror_history_path(v->id, p->id, v->path);
-    else if (p->source->capture.kind == APPEND_CONTENT)
-        return open_from_journal(p->source, error);
-    else {
-        g_autofree char *number = staged_name(p->source->capture.staged);
-        name = g_strconcat("staged/", number, NULL);
-    }
-    g_auto(Fd) fd = open_named(root_fd, v, p, name);
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        int errnum = errno;
-        throw_error(error, errnum == ENOENT ? FILEDUP_ERROR_DAMAGED : error_from_errno(errnum),
-                    "'%s': %s", name, g_strerror(errnum));
+    if (p->place == POINT_IN_JOURNAL && p->source->capture.kind != APPEND_STAGED)
+        return open_from_journal(v, p, error);
+    g_auto(Fd) fd = p->place == POINT_IN_JOURNAL ? mirror_open_staged(root_fd, v, p->source, error)
+                                                 : mirror_open_named(root_fd, v, p, error);
+    if (fd < 0)
         return -1;
-    }
+    if (fstat(fd, &st) < 0)
+        return throw_opening(error, "fstat", errno);
     if ((guint64) st.st_size != p->size_bytes) {
         throw_error(error, FILEDUP_ERROR_DAMAGED,
-                    "'%s' has %" G_GINT64_FORMAT " bytes, not %" G_GUINT64_FORMAT, name,
+                    "its copy has %" G_GINT64_FORMAT " bytes, not %" G_GUINT64_FORMAT,
                     (gint64) st.st_size, p->size_bytes);
         return -1;
     }

@@ -33,7 +33,14 @@ pending_free(Pending *p)
 static guint64
 content_bytes(const Transaction *t)
 {
-    return t->capture.kind == APPEND_CONTENT ? t->capture.size_bytes : 0;
+    switch (t->capture.kind) {
+    case APPEND_CONTENT:
+        return t->capture.size_bytes;
+    case APPEND_RANGES:
+        return transaction_extent_bytes(t);
+    default:
+        return 0;
+    }
 }
 
 void
@@ -103,27 +110,32 @@ pending_all(const Pending *p)
 }
 
 guint64
-pending_applied_without(const Pending *p, const char *path, guint64 last)
+pending_applied_after(const Pending *p, GHashTable *through, guint64 last)
 {
     for (const GList *l = p->queue.head; l; l = l->next) {
         const Transaction *t = l->data;
-        if (!g_str_equal(t->capture.path, path))
+        const guint64 *gone = g_hash_table_lookup(through, t->capture.path);
+        if (!gone || t->seq > *gone)
             return t->first_seq - 1;
     }
     return last;
 }
 
 void
-pending_remove(Pending *p, const char *path)
+pending_remove(Pending *p, const char *path, guint64 through)
 {
     GPtrArray *list = pending_of(p, path);
+    guint n = 0;
 
     if (!list)
         return;
-    for (guint i = 0; i < list->len; i++) {
-        Transaction *t = list->pdata[i];
+    for (; n < list->len && ((Transaction *) list->pdata[n])->seq <= through; n++) {
+        Transaction *t = list->pdata[n];
         g_queue_unlink(&p->queue, &t->link);
         p->bytes -= content_bytes(t);
     }
-    g_hash_table_remove(p->paths, path);
+    if (n == list->len)
+        g_hash_table_remove(p->paths, path);
+    else if (n > 0)
+        g_ptr_array_remove_range(list, 0, n);
 }

@@ -27,9 +27,10 @@ GList     *pending_paths(const Pending *p); /* free the list only */
 
 GPtrArray *pending_all(const Pending *p);   /* Transaction, borrowed, by sequence */
 
-/* The sequence before the oldest transaction of another path, `last` if there is none: what is
- * applied once this path's are. */
-guint64 pending_applied_without(const Pending *p, const char *path, guint64 last);
-void    pending_remove(Pending *p, const char *path);
+/* The sequence before the oldest transaction that is left once these are gone: `through` has paths,
+ * each with a sequence (guint64 *) up to which its transactions are. `last` if there is none. */
+guint64 pending_applied_after(const Pending *p, GHashTable *through, guint64 last);
+/* Those of the path with a sequence up to `through` (G_MAXUINT64: all). */
+void    pending_remove(Pending *p, const char *path, guint64 through);
 
 G_END_DECLS

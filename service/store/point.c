@@ -24,6 +24,7 @@ point_new(const Transaction *t)
         .cause = c->cause,
         .quality = c->quality,
         .size_bytes = c->size_bytes,
+        .changed_bytes = c->kind == APPEND_RANGES ? transaction_extent_bytes(t) : c->size_bytes,
         .stat = c->stat,
         .attributes = c->attributes ? g_bytes_ref(c->attributes) : g_bytes_new(NULL, 0),
         .place = POINT_IN_JOURNAL,
@@ -34,6 +35,18 @@ point_new(const Transaction *t)
     return p;
 }
 
+Point *
+point_copy(const Point *p)
+{
+    Point *copy = g_memdup2(p, sizeof *p);
+
+    copy->attributes = p->attributes ? g_bytes_ref(p->attributes) : NULL;
+    copy->name = g_strdup(p->name);
+    copy->undo = p->undo ? undo_copy(p->undo) : NULL;
+    copy->sums = p->sums ? g_bytes_ref(p->sums) : NULL;
+    return copy;
+}
+
 void
 point_free(Point *p)
 {
@@ -41,6 +54,8 @@ point_free(Point *p)
         return;
     g_clear_pointer(&p->attributes, g_bytes_unref);
     g_clear_pointer(&p->sums, g_bytes_unref);
+    g_clear_pointer(&p->undo, undo_free);
+    g_free(p->name);
     g_free(p);
 }
 

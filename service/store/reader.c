@@ -1,8 +1,13 @@
 /* reader.c - a store read without its keeper, and without writing to it
  *
  * The catalog and its -wal are copied to a scratch folder and opened there: `immutable=1` would
- * ignore the -wal, and a read-only mount has no room for an index. The journal is scanned with the
- * keeper's own scan (scan.c), its transactions folded over the rows with the keeper's own view.c.
+ * ignore the -wal, and a read-only mount has no room for an index. One of an older format is migrated
+ * there. The journal is scanned with the keeper's own scan (scan.c), its transactions folded over the
+ * rows with the keeper's own view.c, and contents are put together by the keeper's own image.c.
+ *
+ * An apply that was cut short may have left a mirror between two contents. Then the footer of its
+ * batch, in a pack or in the catalog, says where the older one is (view_lay_prepared); the newer one
+ * is the mirror with the journal's pieces laid over, wherever the apply had come to.
  */
 
 #include "config.h"
@@ -14,9 +19,11 @@
 #include "base/error.h"
 #include "base/path.h"
 #include "store/apply.h"
+#include "store/footer.h"
 #include "store/mirror.h"
 #include "store/reader.h"
 #include "store/scan.h"
+#include "store/verify.h"
 
 struct StoreReader {
     Layout *layout;
@@ -24,6 +31,8 @@ struct StoreReader {
     Catalog *catalog;
     Scan *scan; /* its segments hold what is pending */
     Pending *pending;
+    Packs *packs;
+    GHashTable *prepared; /* path -> FooterFile: of applies that were cut short */
 };
 
 static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
@@ -48,6 +57,13 @@ stored_content_clear(StoredContent *c)
     g_clear_pointer(&c->attributes, g_bytes_unref);
 }
 
+void
+stored_check_clear(StoredCheck *c)
+{
+    g_clear_pointer(&c->bad, g_array_unref);
+    g_clear_pointer(&c->bad_points, g_array_unref);
+}
+
 static void
 remove_scratch(const char *scratch)
 {
@@ -63,6 +79,8 @@ store_reader_close(StoreReader *r)
 {
     if (!r)
         return;
+    g_clear_pointer(&r->prepared, g_hash_table_unref);
+    g_clear_pointer(&r->packs, packs_close);
     g_clear_pointer(&r->pending, pending_free);
     g_clear_pointer(&r->scan, scan_free);
     g_clear_pointer(&r->catalog, catalog_close);
@@ -134,6 +152,48 @@ open_journal(StoreReader *r, GError **error)
     return TRUE;
 }
 
+/* A footer that cannot be read is one of a batch that was not prepared: it says nothing. */
+static void
+take_footer(StoreReader *r, GBytes *bytes)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Footer) footer = footer_decode(bytes, &error);
+
+    if (!footer) {
+        g_debug("store '%s': %s", r->layout->path, error->message);
+        return;
+    }
+    while (footer->kind == FOOTER_APPLY && footer->files->len > 0) {
+        FooterFile *f = g_ptr_array_steal_index(footer->files, footer->files->len - 1);
+        g_hash_table_insert(r->prepared, g_strdup(f->path), f);
+    }
+}
+
+static gboolean
+open_packs(StoreReader *r, GError **error)
+{
+    g_autoptr(GArray) known = catalog_packs(r->catalog, error);
+    g_autoptr(GArray) infos = g_array_new(FALSE, FALSE, sizeof(PackInfo));
+
+    r->prepared =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify) footer_file_free);
+    if (!known)
+        return FALSE;
+    for (guint i = 0; i < known->len; i++) {
+        const CatalogPackUse *use = &g_array_index(known, CatalogPackUse, i);
+        PackInfo info = {.id = use->id, .length_bytes = use->length_bytes};
+        g_array_append_val(infos, info);
+    }
+    r->packs = packs_open_read(r->layout->history, r->layout->uuid, error);
+    if (!r->packs ||
+        !packs_look_behind(r->packs, (const PackInfo *) infos->data, infos->len, error))
+        return FALSE;
+    GPtrArray *footers = packs_recovered(r->packs);
+    for (guint i = 0; i < footers->len; i++)
+        take_footer(r, footers->pdata[i]);
+    return TRUE;
+}
+
 StoreReader *
 store_reader_open(const char *path, GError **error)
 {
@@ -142,7 +202,7 @@ store_reader_open(const char *path, GError **error)
     r->layout = layout_open(path, "", LAYOUT_READ, FALSE, NULL, error);
     if (!r->layout)
         return NULL;
-    if (!open_catalog(r, error) || !open_journal(r, error)) {
+    if (!open_catalog(r, error) || !open_journal(r, error) || !open_packs(r, error)) {
         g_autofree char *text = path_escape(path);
         throw_prefixed(error, "store '%s'", text);
         return NULL;
@@ -156,14 +216,40 @@ store_reader_uuid(StoreReader *r)
     return r->layout->uuid;
 }
 
-static FileView *
-reader_view(StoreReader *r, const char *path, GError **error)
+/* What a batch that was cut short has prepared of the file; *ret_own: to be freed. FALSE: an error. */
+static gboolean
+find_prepared(StoreReader *r, const FileView *v, const FooterFile **ret_file, FooterFile **ret_own,
+              GError **error)
 {
-    FileView *v = catalog_load(r->catalog, path, error);
+    g_autoptr(GError) local = NULL;
 
-    if (v)
-        view_fold(v, pending_of(r->pending, path));
-    return v;
+    *ret_file = g_hash_table_lookup(r->prepared, v->path);
+    if (*ret_file || v->id == 0)
+        return TRUE;
+    *ret_file = *ret_own = catalog_prepared(r->catalog, v->id, &local);
+    if (!local)
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&local));
+    return FALSE;
+}
+
+static FileView *
+reader_view(StoreReader *r, const char *path, CatalogLoad how, GError **error)
+{
+    g_autoptr(FileView) v = catalog_load(r->catalog, path, how, error);
+    const GPtrArray *waiting = pending_of(r->pending, path);
+    const FooterFile *prepared = NULL;
+    FooterFile *own = NULL;
+
+    if (!v || (waiting && !find_prepared(r, v, &prepared, &own, error)))
+        return NULL;
+    if (prepared && prepared->through > v->applied) {
+        view_fold_through(v, waiting, prepared->through);
+        view_lay_prepared(v, prepared);
+    }
+    view_fold(v, waiting);
+    g_clear_pointer(&own, footer_file_free);
+    return g_steal_pointer(&v);
 }
 
 static StoredFile *
@@ -177,6 +263,9 @@ stored_file_new(const FileView *v)
         .state = v->state,
         .sequence = v->newest_seq,
         .mirror = mirror_path(v->id, v->path),
+        .suspicion = v->suspicion,
+        .suspicion_since_usec = v->suspicion ? v->suspicion_since_usec : 0,
+        .suspicion_point = v->suspicion ? v->suspicion_point : 0,
     };
     if (v->current) {
         f->stat = v->current->stat;
@@ -197,7 +286,7 @@ by_path(gconstpointer a, gconstpointer b)
 static gboolean
 list_one(StoreReader *r, GPtrArray *files, const char *path, GError **error)
 {
-    g_autoptr(FileView) v = reader_view(r, path, error);
+    g_autoptr(FileView) v = reader_view(r, path, CATALOG_NEWEST, error);
 
     if (v)
         g_ptr_array_add(files, stored_file_new(v));
@@ -226,42 +315,207 @@ store_reader_list(StoreReader *r, GError **error)
     return g_steal_pointer(&files);
 }
 
+static FileView *
+known_view(StoreReader *r, const char *path, CatalogLoad how, GError **error)
+{
+    g_autoptr(FileView) v = reader_view(r, path, how, error);
+
+    if (v && v->id == 0) {
+        throw_error(error, FILEDUP_ERROR_NO_ENTRY, "the store has nothing of it");
+        return NULL;
+    }
+    return g_steal_pointer(&v);
+}
+
+static void
+stored_point_clear(gpointer data)
+{
+    g_free(((StoredPoint *) data)->name);
+}
+
 GArray *
 store_reader_points(StoreReader *r, const char *path, GError **error)
 {
-    g_autoptr(FileView) v = reader_view(r, path, error);
+    g_autoptr(FileView) v = known_view(r, path, CATALOG_POINTS, error);
+    g_autoptr(GPtrArray) points = v ? view_points(v) : NULL;
 
-    if (v && v->id == 0)
-        throw_error(error, FILEDUP_ERROR_NO_ENTRY, "the store has nothing of it");
-    return v && v->id ? view_points(v) : NULL;
+    if (!points)
+        return NULL;
+    GArray *list = g_array_new(FALSE, FALSE, sizeof(StoredPoint));
+    g_array_set_clear_func(list, stored_point_clear);
+    for (guint i = 0; i < points->len; i++) {
+        const Point *p = points->pdata[i];
+        gboolean newest = p == v->current;
+        StoredPoint point = {
+            .id = p->id,
+            .sequence = p->id,
+            .time_usec = p->time_usec,
+            .cause = newest && v->state == STORED_DELETED ? CAUSE_DELETED : p->cause,
+            .quality = p->quality,
+            .size_bytes = p->size_bytes,
+            .changed_bytes = p->changed_bytes,
+            .name = g_strdup(p->name ? p->name : ""),
+            .kept = p->kept,
+            .deleted_usec = p->deleted_usec,
+            .newest = newest,
+        };
+        g_array_append_val(list, point);
+    }
+    return list;
 }
 
-gboolean
-store_reader_content(StoreReader *r, const char *path, guint64 point, StoredContent *ret_content,
-                     GError **error)
-{
-    g_autoptr(FileView) v = reader_view(r, path, error);
-    Point *p = v ? view_point(v, point) : NULL;
+/* ---- contents ---- */
 
-    if (!v)
-        return FALSE;
-    if (!p)
-        return throw_error(error, FILEDUP_ERROR_NO_ENTRY,
-                           point ? "there is no such point" : "the store has nothing of it");
-    g_auto(Fd) fd = mirror_open(r->layout->root, v, p, error);
-    g_autoptr(GBytes) sums = fd < 0 ? NULL : store_sums(r->catalog, r->layout->staged, v, p, error);
-    if (!sums)
+static int
+scratch_file(GError **error)
+{
+    g_autofree char *name = g_build_filename(g_get_tmp_dir(), "filedup-read-XXXXXX", NULL);
+    int fd = open(g_get_tmp_dir(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+
+    if (fd >= 0)
+        return fd;
+    fd = g_mkstemp_full(name, O_RDWR | O_CLOEXEC, 0600); /* no unnamed files there */
+    if (fd < 0)
+        throw_errno(error, "creating a scratch file in '%s'", g_get_tmp_dir());
+    else
+        (void) unlink(name);
+    return fd;
+}
+
+/* Read-only, with its sums. */
+static int
+put_together(StoreReader *r, const FileView *v, const Point *p, GBytes **ret_sums, GError **error)
+{
+    g_autoptr(Image) image = image_of(r->layout->root, v, p, error);
+    g_auto(Fd) fd = image ? scratch_file(error) : -1;
+
+    if (fd < 0 || !image_build(image, r->packs, fd, p->hash, NULL, NULL, ret_sums, error))
+        return -1;
+    g_autofree char *name = g_strdup_printf("/proc/self/fd/%d", fd);
+    int reading = open(name, O_RDONLY | O_CLOEXEC);
+    if (reading < 0)
+        throw_errno(error, "a scratch file");
+    return reading;
+}
+
+static gboolean
+open_content(StoreReader *r, const FileView *v, const Point *p, StoredContent *ret_content,
+             GError **error)
+{
+    g_autoptr(GBytes) sums = NULL;
+    g_auto(Fd) fd = -1;
+
+    if (!store_is_plain(v, p)) {
+        fd = put_together(r, v, p, &sums, error);
+    } else {
+        fd = mirror_open(r->layout->root, v, p, error);
+        sums = fd < 0 ? NULL : store_sums(r->catalog, r->layout->staged, v, p, error);
+    }
+    if (fd < 0 || !sums)
         return FALSE;
     *ret_content = (StoredContent){
         .fd = fd_steal(&fd),
         .sums = g_steal_pointer(&sums),
         .size_bytes = p->size_bytes,
         .stat = p->stat,
-        .attributes = g_bytes_ref(p->attributes),
+        .attributes = p->attributes ? g_bytes_ref(p->attributes) : g_bytes_new(NULL, 0),
         .quality = p->quality,
         .time_usec = p->time_usec,
         .point = p == v->current ? 0 : p->id,
         .stable_point = p == v->current ? view_stable_point(v) : 0,
     };
+    return TRUE;
+}
+
+gboolean
+store_reader_content(StoreReader *r, const char *path, guint64 point, StoredContent *ret_content,
+                     GError **error)
+{
+    g_autoptr(FileView) v = known_view(r, path, CATALOG_UNDO, error);
+    const Point *p = v ? view_point(v, point) : NULL;
+
+    if (!v)
+        return FALSE;
+    if (!p)
+        return throw_error(error, FILEDUP_ERROR_NO_ENTRY, "%s",
+                           point ? "there is no such point" : "the store has no content of it");
+    return open_content(r, v, p, ret_content, error);
+}
+
+gboolean
+store_reader_content_at(StoreReader *r, const char *path, gint64 time_usec,
+                        StoredContent *ret_content, GError **error)
+{
+    g_autoptr(FileView) v = known_view(r, path, CATALOG_UNDO, error);
+    const Point *p = v ? view_point_at(v, time_usec) : NULL;
+
+    if (!v)
+        return FALSE;
+    if (!p)
+        return throw_error(error, FILEDUP_ERROR_NO_ENTRY,
+                           "at that time it did not exist, or was deleted");
+    return open_content(r, v, p, ret_content, error);
+}
+
+/* ---- verification ---- */
+
+/* FALSE, without an error: it is bad. */
+static gboolean
+check_image(StoreReader *r, const FileView *v, const Point *p)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Image) image = image_of(r->layout->root, v, p, &error);
+
+    if (image && image_check(image, r->packs, p->hash, NULL, NULL, &error))
+        return TRUE;
+    g_debug("'%s': %s", v->path, error->message);
+    return FALSE;
+}
+
+static gboolean
+check_current(StoreReader *r, const FileView *v, StoredCheck *check, GError **error)
+{
+    Point *p = v->current;
+    guint64 whole = MAX(p->size_bytes, 1);
+    guint8 hash[HASH_BYTES];
+
+    check->bytes += p->size_bytes;
+    if (p->place != POINT_IN_MIRROR) {
+        if (!check_image(r, v, p))
+            verify_bad_add(check->bad, 0, whole);
+        return TRUE;
+    }
+    g_auto(Fd) fd = mirror_open_named(r->layout->root, v, p, NULL);
+    g_autoptr(GBytes) sums = catalog_sums(r->catalog, v->id, error);
+    if (!sums)
+        return FALSE;
+    sums_hash(sums, p->size_bytes, hash);
+    if (fd >= 0 && g_bytes_get_size(sums) == sums_length(p->size_bytes) &&
+        memcmp(hash, p->hash, HASH_BYTES) == 0)
+        return verify_content(fd, sums, p->size_bytes, 0, p->size_bytes, NULL, NULL, check->bad,
+                              error);
+    verify_bad_add(check->bad, 0, whole);
+    return TRUE;
+}
+
+gboolean
+store_reader_verify(StoreReader *r, const char *path, gboolean points, StoredCheck *ret_check,
+                    GError **error)
+{
+    g_autoptr(FileView) v = known_view(r, path, CATALOG_UNDO, error);
+    g_auto(StoredCheck)
+        check = {.bad = verify_bad_new(), .bad_points = g_array_new(FALSE, FALSE, sizeof(guint64))};
+
+    if (!v || (v->current && !check_current(r, v, &check, error)))
+        return FALSE;
+    for (guint i = 0; points && i < v->points->len; i++) {
+        const Point *p = v->points->pdata[i];
+        check.points++;
+        check.bytes += p->size_bytes;
+        if (!check_image(r, v, p))
+            g_array_append_val(check.bad_points, p->id);
+    }
+    *ret_check = check;
+    check = (StoredCheck){0};
     return TRUE;
 }

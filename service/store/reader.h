@@ -23,16 +23,26 @@ typedef struct StoredFile {
     gint64      time_usec; /* of the record, since the epoch */
     guint64     sequence;
     char       *mirror;    /* relative to the store; the content may still be in the journal */
+    guint32     suspicion; /* Suspicion bits, until somebody approves */
+    gint64      suspicion_since_usec;
+    guint64     suspicion_point; /* the good point before it, or 0 */
 } StoredFile;
 void stored_file_free(StoredFile *f);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(StoredFile, stored_file_free)
 
+/* What POINTS_TYPE (base/message.h) says of one. */
 typedef struct StoredPoint {
-    guint64    id, sequence;
+    guint64    id; /* the sequence that brought it: the same while it is the newest, and after */
+    guint64    sequence;
     gint64     time_usec;
     PointCause cause;
     Quality    quality;
     guint64    size_bytes;
+    guint64    changed_bytes; /* since the point before */
+    char      *name;          /* "" for none */
+    guint32    kept;          /* Kept bits */
+    gint64     deleted_usec;  /* when the original was found deleted after it, or 0 */
+    gboolean   newest;
 } StoredPoint;
 
 typedef struct StoredContent {
@@ -49,6 +59,16 @@ typedef struct StoredContent {
 void stored_content_clear(StoredContent *c);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(StoredContent, stored_content_clear)
 
+/* What a verification found. */
+typedef struct StoredCheck {
+    guint64 bytes;      /* read */
+    GArray *bad;        /* BadRange (store/verify.h): of the newest content */
+    guint   points;     /* read */
+    GArray *bad_points; /* guint64 */
+} StoredCheck;
+void stored_check_clear(StoredCheck *c);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(StoredCheck, stored_check_clear)
+
 /* BUSY if a keeper has the store (the message names its pid and host). Works on a read-only mount;
  * catalog and its -wal are read from a scratch copy in $TMPDIR. Committed journal records that are
  * not applied yet are seen. */
@@ -58,10 +78,20 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(StoreReader, store_reader_close)
 
 const char *store_reader_uuid(StoreReader *r);
 GPtrArray  *store_reader_list(StoreReader *r, GError **error); /* of StoredFile, by path */
-GArray     *store_reader_points(StoreReader *r, const char *path, GError **error); /* StoredPoint */
+/* Of StoredPoint, newest first; its free function frees all that is in it. */
+GArray *store_reader_points(StoreReader *r, const char *path, GError **error);
 
-/* NO_ENTRY if the store has nothing of it. */
+/* NO_ENTRY if the store has nothing of it. Point 0 is the newest content. One that has to be put
+ * together is, in an unnamed file in $TMPDIR. */
 gboolean store_reader_content(StoreReader *r, const char *path, guint64 point,
                               StoredContent *ret_content, GError **error);
+/* The newest content at that time (us since the epoch). */
+gboolean store_reader_content_at(StoreReader *r, const char *path, gint64 time_usec,
+                                 StoredContent *ret_content, GError **error);
+
+/* Reads what the store has of a path against its sums: the newest content, and with `points` all
+ * others. What is bad is no error. */
+gboolean store_reader_verify(StoreReader *r, const char *path, gboolean points,
+                             StoredCheck *ret_check, GError **error);
 
 G_END_DECLS

@@ -42,6 +42,7 @@ typedef struct Walk {
     guint64 chain;    /* sum of the last one          */
     guint64 durable;  /* rule 2                       */
     GArray *found;    /* of Found, in the chain's order */
+    gboolean newer;   /* a valid record of a later format: nothing here can be judged */
 
     const Segment *segment;
     const guint8 *image;
@@ -84,6 +85,15 @@ in_sequence(const Walk *w, const Record *r)
     return r->seq == w->expected;
 }
 
+static guint64
+extents_end(const Transaction *t)
+{
+    const Extent *last =
+        t->extents->len > 0 ? &g_array_index(t->extents, Extent, t->extents->len - 1) : NULL;
+
+    return last ? last->offset + last->length : 0;
+}
+
 static gboolean
 add_to_transaction(const Walk *w, Transaction *t, const Record *r, guint64 at)
 {
@@ -99,7 +109,8 @@ add_to_transaction(const Walk *w, Transaction *t, const Record *r, guint64 at)
     case RECORD_HOLE:
         if (r->type == RECORD_DATA && r->length != r->payload_bytes)
             return FALSE;
-        if (r->offset > t->capture.size_bytes || r->length > t->capture.size_bytes - r->offset)
+        if (r->offset > t->capture.size_bytes || r->length > t->capture.size_bytes - r->offset ||
+            r->offset < extents_end(t))
             return FALSE;
         g_array_append_val(t->extents, extent);
         return TRUE;
@@ -128,9 +139,12 @@ transaction_at(Walk *w, guint64 at, gboolean search, guint64 *ret_end)
         return NULL;
     if (search ? r.seq < w->expected : !in_sequence(w, &r))
         return NULL;
+    gboolean newer;
     if (!capture_parse_begin(w->image + at + RECORD_HEADER_BYTES, r.payload_bytes, r.file,
-                             &t->capture))
+                             &t->capture, &newer)) {
+        w->newer |= newer;
         return NULL;
+    }
     t->extents = g_array_new(FALSE, FALSE, sizeof(Extent));
     t->first_seq = r.seq;
     t->time_usec = r.time_usec;
@@ -391,6 +405,9 @@ scan_journal(int journal_fd, const char *uuid, gboolean writable, guint64 applie
         g_ptr_array_sort(chain, by_place);
         w.found = g_array_new(FALSE, FALSE, sizeof(Found));
         ok = walk_chain(&w, journal_fd, chain, error);
+        if (ok && w.newer)
+            ok = throw_error(error, FILEDUP_ERROR_FATAL,
+                             "it has records of a later format: use a newer filedup");
         if (ok)
             judge(&w, &((Segment *) chain->pdata[0])->header);
         for (guint i = 0; i < w.found->len; i++)

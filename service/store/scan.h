@@ -21,7 +21,8 @@ typedef struct Scan {
     char      *note;         /* what, for the operator; NULL without damage                   */
 } Scan;
 
-/* Transactions up to `applied` are left out. `writable`: the segments' descriptors. */
+/* Transactions up to `applied` are left out. `writable`: the segments' descriptors. FATAL: there are
+ * records of a later filedup. */
 Scan *scan_journal(int journal_fd, const char *uuid, gboolean writable, guint64 applied,
                    GError **error);
 void  scan_free(Scan *s);

@@ -1,9 +1,11 @@
 /* transaction.c - what one capture did to one file
  *
  * FORMAT  begin:    the serialised GVariant BEGIN_TYPE below, little-endian:
- *                   format, path, principal, kind, stat, hash, attributes, quality, cause, size
- *         data:     the bytes at `offset`
- *         hole:     no payload
+ *                   format, path, principal, kind, stat, hash, attributes, quality, cause, size;
+ *                   since format 2: hash of what ranges change (or empty), name, suspicion.
+ *                   The first four bytes are the format: what follows is read by it.
+ *         data:     the bytes at `offset`; of ranges they are laid over the content before
+ *         hole:     no payload; zeros
  *         replace:  serialised GVariant REPLACE_TYPE: number of the staged file, its inode, size,
  *                   hash (of its sums, which lie in staged/<number>.sums)
  *         delete:   no payload
@@ -14,12 +16,12 @@
 
 #include <string.h>
 
-#include "base/error.h"
 #include "base/path.h"
 #include "store/transaction.h"
 
-#define BEGIN_FORMAT 1
-#define BEGIN_TYPE   "(uayuu" FILESTAT_TYPE "ayayuut)"
+#define BEGIN_FORMAT 2
+#define BEGIN_TYPE_1 "(uayuu" FILESTAT_TYPE "ayayuut)"
+#define BEGIN_TYPE   "(uayuu" FILESTAT_TYPE "ayayuutaysu)"
 #define REPLACE_TYPE "(tttay)"
 
 void
@@ -27,6 +29,7 @@ capture_clear(Capture *c)
 {
     g_clear_pointer(&c->path, g_free);
     g_clear_pointer(&c->attributes, g_bytes_unref);
+    g_clear_pointer(&c->name, g_free);
 }
 
 void
@@ -36,11 +39,18 @@ transaction_free(Transaction *t)
         return;
     capture_clear(&t->capture);
     g_clear_pointer(&t->extents, g_array_unref);
+    g_clear_pointer(&t->sums, g_bytes_unref);
     g_free(t);
 }
 
 gboolean
 capture_has_content(const Capture *c)
+{
+    return capture_is_whole(c) || c->kind == APPEND_RANGES;
+}
+
+gboolean
+capture_is_whole(const Capture *c)
 {
     return c->kind == APPEND_CONTENT || c->kind == APPEND_STAGED;
 }
@@ -81,12 +91,14 @@ capture_begin_payload(const Capture *c)
 {
     gsize n = 0;
     const void *attributes = c->attributes ? g_bytes_get_data(c->attributes, &n) : NULL;
+    gsize n_base = c->kind == APPEND_RANGES ? HASH_BYTES : 0;
 
-    return serialise(
-        g_variant_new("(u@ayuu@" FILESTAT_TYPE "@ay@ayuut)", BEGIN_FORMAT, path_to_variant(c->path),
-                      (guint32) c->principal, (guint32) c->kind, filestat_to_variant(&c->stat),
-                      bytes_to_variant(c->hash, HASH_BYTES), bytes_to_variant(attributes, n),
-                      (guint32) c->quality, (guint32) c->cause, c->size_bytes));
+    return serialise(g_variant_new(
+        "(u@ayuu@" FILESTAT_TYPE "@ay@ayuut@aysu)", BEGIN_FORMAT, path_to_variant(c->path),
+        (guint32) c->principal, (guint32) c->kind, filestat_to_variant(&c->stat),
+        bytes_to_variant(c->hash, HASH_BYTES), bytes_to_variant(attributes, n),
+        (guint32) c->quality, (guint32) c->cause, c->size_bytes,
+        bytes_to_variant(c->base_hash, n_base), c->name ? c->name : "", c->suspicion));
 }
 
 GBytes *
@@ -96,36 +108,76 @@ capture_replace_payload(const Capture *c)
                                    bytes_to_variant(c->hash, HASH_BYTES)));
 }
 
-gboolean
-capture_parse_begin(const guint8 *payload, gsize n, guint64 file, Capture *ret_capture)
+static gboolean
+parse_hash(GVariant *bytes, guint8 *ret_hash)
 {
-    g_autoptr(GVariant) value = deserialise(BEGIN_TYPE, payload, n);
-    g_autoptr(GVariant) path = NULL, stat = NULL, hash = NULL, attributes = NULL;
-    guint32 format, principal, kind, quality, cause;
-    guint64 size_bytes;
-    gsize n_hash;
+    gsize n;
+    const void *data = g_variant_get_fixed_array(bytes, &n, 1);
 
+    if (n == HASH_BYTES)
+        memcpy(ret_hash, data, HASH_BYTES);
+    return n == HASH_BYTES;
+}
+
+/* What came with format 2. */
+static gboolean
+parse_later_fields(GVariant *value, Capture *c)
+{
+    g_autoptr(GVariant) base = g_variant_get_child_value(value, 10);
+    const char *name;
+
+    g_variant_get_child(value, 11, "&s", &name);
+    g_variant_get_child(value, 12, "u", &c->suspicion);
+    c->name = name[0] ? g_strdup(name) : NULL;
+    if (c->kind != APPEND_RANGES)
+        return TRUE;
+    return parse_hash(base, c->base_hash) && c->cause != CAUSE_BEFORE_RESTORE;
+}
+
+gboolean
+capture_parse_begin(const guint8 *payload, gsize n, guint64 file, Capture *ret_capture,
+                    gboolean *ret_newer)
+{
+    guint32 format, principal, kind, quality, cause;
+    g_autoptr(GVariant) path = NULL, stat = NULL, hash = NULL, attributes = NULL;
+    g_auto(Capture) c = {.file = file};
+
+    if (ret_newer)
+        *ret_newer = FALSE;
+    if (n < sizeof format)
+        return FALSE;
+    memcpy(&format, payload, sizeof format);
+    format = GUINT32_FROM_LE(format);
+    if (ret_newer)
+        *ret_newer = format > BEGIN_FORMAT;
+    if (format < 1 || format > BEGIN_FORMAT)
+        return FALSE;
+    g_autoptr(GVariant) value = deserialise(format == 1 ? BEGIN_TYPE_1 : BEGIN_TYPE, payload, n);
     if (!value)
         return FALSE;
-    g_variant_get(value, "(u@ayuu@" FILESTAT_TYPE "@ay@ayuut)", &format, &path, &principal, &kind,
-                  &stat, &hash, &attributes, &quality, &cause, &size_bytes);
-    const void *hash_bytes = g_variant_get_fixed_array(hash, &n_hash, 1);
-    if (format != BEGIN_FORMAT || !path_from_variant(path) || kind > APPEND_DELETE ||
-        n_hash != HASH_BYTES)
+    g_variant_get_child(value, 1, "@ay", &path);
+    g_variant_get_child(value, 2, "u", &principal);
+    g_variant_get_child(value, 3, "u", &kind);
+    g_variant_get_child(value, 4, "@" FILESTAT_TYPE, &stat);
+    g_variant_get_child(value, 5, "@ay", &hash);
+    g_variant_get_child(value, 6, "@ay", &attributes);
+    g_variant_get_child(value, 7, "u", &quality);
+    g_variant_get_child(value, 8, "u", &cause);
+    g_variant_get_child(value, 9, "t", &c.size_bytes);
+    if (!path_from_variant(path) || !path_is_canonical(path_from_variant(path)) ||
+        kind > (format == 1 ? APPEND_DELETE : APPEND_COUNT - 1) || !parse_hash(hash, c.hash))
         return FALSE;
-
-    *ret_capture = (Capture){
-        .file = file,
-        .path = g_strdup(path_from_variant(path)),
-        .principal = principal,
-        .kind = (AppendKind) kind,
-        .attributes = g_variant_get_data_as_bytes(attributes),
-        .quality = (Quality) quality,
-        .cause = (PointCause) cause,
-        .size_bytes = size_bytes,
-    };
-    filestat_from_variant(stat, &ret_capture->stat);
-    memcpy(ret_capture->hash, hash_bytes, HASH_BYTES);
+    c.path = g_strdup(path_from_variant(path));
+    c.principal = principal;
+    c.kind = (AppendKind) kind;
+    c.attributes = g_variant_get_data_as_bytes(attributes);
+    c.quality = (Quality) quality;
+    c.cause = (PointCause) cause;
+    filestat_from_variant(stat, &c.stat);
+    if (format > 1 && !parse_later_fields(value, &c))
+        return FALSE;
+    *ret_capture = c;
+    c = (Capture){0};
     return TRUE;
 }
 
@@ -142,30 +194,14 @@ capture_parse_replace(const guint8 *payload, gsize n, Capture *c)
     return size_bytes == c->size_bytes;
 }
 
-gboolean
-transaction_write_content(const Transaction *t, int fd, gboolean *ret_lost, GError **error)
+guint64
+transaction_extent_bytes(const Transaction *t)
 {
-    g_autofree guint8 *buffer = g_malloc(RECORD_PAYLOAD_MAX);
+    guint64 sum = 0;
 
-    g_assert(t->capture.kind == APPEND_CONTENT);
     for (guint i = 0; i < t->extents->len; i++) {
         const Extent *e = &g_array_index(t->extents, Extent, i);
-        if (e->hole)
-            continue;
-        if (!fd_pread_full(t->segment->fd, buffer, (gsize) e->length, (goffset) e->position)) {
-            *ret_lost = errno == EIO;
-            return throw_errno(error, "reading journal segment '%s'", t->segment->name);
-        }
-        *ret_lost = record_payload_sum(buffer, (gsize) e->length) != e->sum;
-        if (*ret_lost)
-            return throw_error(
-                error, FILEDUP_ERROR_DAMAGED,
-                "journal segment '%s' differs from what was written at %" G_GUINT64_FORMAT,
-                t->segment->name, e->position);
-        if (!fd_pwrite_full(fd, buffer, (gsize) e->length, (goffset) e->offset))
-            return throw_errno(error, "writing a copy");
+        sum += e->hole ? 0 : e->length;
     }
-    if (ftruncate(fd, (off_t) t->capture.size_bytes) < 0)
-        return throw_errno(error, "writing a copy");
-    return TRUE;
+    return sum;
 }

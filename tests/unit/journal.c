@@ -301,7 +301,7 @@ what_was_never_acknowledged_does_not_count_behind_a_gap(void)
         g_autoptr(GArray) none = g_array_new(FALSE, FALSE, sizeof(Extent));
         c.file = i + 1;
         g_autoptr(Transaction) t =
-            journal_write(k.store.journal, &c, (const guint8 *) "", none, &error);
+            journal_write(k.store.journal, &c, (const guint8 *) "", none, NULL, &error);
         UNIT_NO_ERROR(error);
         position[i] = t->position;
         if (!segment)
@@ -539,14 +539,14 @@ an_append_after_a_failed_write_is_refused(void)
     tiny = (struct rlimit){.rlim_cur = 4096, .rlim_max = limit.rlim_max};
     (void) signal(SIGXFSZ, SIG_IGN);
     CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &tiny), 0);
-    Transaction *t = journal_write(k.store.journal, &c, (const guint8 *) "", none, &error);
+    Transaction *t = journal_write(k.store.journal, &c, (const guint8 *) "", none, NULL, &error);
     CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
     CU_ASSERT_PTR_NULL(t);
     CU_ASSERT_PTR_NOT_NULL(error);
     g_clear_error(&error);
 
     /* The limit is gone, but nobody knows what reached the disk. */
-    t = journal_write(k.store.journal, &d, (const guint8 *) "", none, &error);
+    t = journal_write(k.store.journal, &d, (const guint8 *) "", none, NULL, &error);
     CU_ASSERT_PTR_NULL(t);
     CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_FATAL));
     g_clear_error(&error);

@@ -13,24 +13,14 @@
 
 #include "base/error.h"
 #include "base/path.h"
+#include "tests/unit/keeperkit.h"
 #include "tests/unit/storekit.h"
 #include "tests/unit/unit.h"
 
-/* The store's uuid from KEEPER_OPENED, or the error. */
 static char *
 wait_opened(KitKeeper *k, int *ret_errno, GError **error)
 {
-    g_autoptr(Message) m = kit_keeper_wait(k, MESSAGE_KEEPER_OPENED);
-    g_autoptr(GVariant) carried = NULL;
-    const char *uuid, *note;
-    guint64 applied;
-    gboolean damage;
-
-    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
-    g_variant_get(m->body, "(@" MESSAGE_ERROR_TYPE "&stb&s)", &carried, &uuid, &applied, &damage,
-                  &note);
-    CU_ASSERT_FALSE(damage);
-    return message_error_check(carried, ret_errno, error) ? g_strdup(uuid) : NULL;
+    return kit_keeper_opened(k, ret_errno, NULL, error);
 }
 
 static char *
@@ -160,12 +150,13 @@ an_unsealed_or_untrue_content_is_refused(void)
         }
         (void) channel_send(
             k.channel, MESSAGE_DAEMON_APPEND,
-            g_variant_new("(t@ayuu@" FILESTAT_TYPE "@ay@ayuut)", (guint64) round,
+            g_variant_new("(t@ayuu@" FILESTAT_TYPE "@ay@ayuut@ay)", (guint64) round,
                           path_to_variant("/x"), 0u, (guint32) APPEND_CONTENT,
                           filestat_to_variant(&c.stat),
                           g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, c.hash, HASH_BYTES, 1),
                           g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, NULL, 0, 1),
-                          (guint32) QUALITY_STABLE, (guint32) CAUSE_CLOSE, G_GUINT64_CONSTANT(0)),
+                          (guint32) QUALITY_STABLE, (guint32) CAUSE_CLOSE, G_GUINT64_CONSTANT(0),
+                          g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, NULL, 0, 1)),
             fds, 2, NULL);
         fd_clear(fds[0]);
         fd_clear(fds[1]);
@@ -186,29 +177,8 @@ a_staged_file_becomes_the_mirror(void)
     g_autofree char *path = unit_path("store");
     g_autofree char *uuid = start(&k, path);
     g_autoptr(GError) error = NULL;
-    g_auto(Capture) c = kit_capture("/big", "staged bytes", 12, CAUSE_FIRST, QUALITY_STABLE);
-    g_autoptr(GBytes) sums = point_sums((const guint8 *) "staged bytes", 12);
-    guint64 number;
 
-    (void) channel_send(k.channel, MESSAGE_DAEMON_STAGE,
-                        g_variant_new("(tt)", G_GUINT64_CONSTANT(1), G_GUINT64_CONSTANT(12)), NULL,
-                        0, NULL);
-    g_autoptr(Message) m = kit_keeper_wait(&k, MESSAGE_KEEPER_STAGED);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
-    g_variant_get_child(m->body, 2, "t", &number);
-    g_auto(Fd) staged = message_take_fd(m, 0);
-    CU_ASSERT_TRUE(fd_pwrite_full(staged, "staged bytes", 12, 0));
-    int fd = fd_from_bytes("sums", g_bytes_get_data(sums, NULL), g_bytes_get_size(sums), NULL);
-    (void) channel_send(
-        k.channel, MESSAGE_DAEMON_APPEND,
-        g_variant_new("(t@ayuu@" FILESTAT_TYPE "@ay@ayuut)", G_GUINT64_CONSTANT(2),
-                      path_to_variant("/big"), 0u, (guint32) APPEND_STAGED,
-                      filestat_to_variant(&c.stat),
-                      g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, c.hash, HASH_BYTES, 1),
-                      g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, NULL, 0, 1),
-                      (guint32) QUALITY_STABLE, (guint32) CAUSE_FIRST, number),
-        &fd, 1, NULL);
-    fd_clear(fd);
+    kit_keeper_append_staged(&k, 2, "/big", "staged bytes", 12, CAUSE_FIRST);
     CU_ASSERT_TRUE(kit_keeper_durable(&k, 2, &error) > 0);
     UNIT_NO_ERROR(error);
     expect_text(&k, "/big", 0, "staged bytes");
@@ -342,14 +312,7 @@ lookup_tells_what_was_stored_before_and_after_it_is_applied(void)
         if (round > 0)
             CU_ASSERT_TRUE(kit_keeper_durable(&k, 1, &error) > 0);
         UNIT_NO_ERROR(error);
-        (void) channel_send(k.channel, MESSAGE_DAEMON_LOOKUP,
-                            g_variant_new("(t@ay)", G_GUINT64_CONSTANT(5), path_to_variant("/f")),
-                            NULL, 0, NULL);
-        g_autoptr(Message) m = kit_keeper_wait(&k, MESSAGE_KEEPER_FOUND);
-        guint32 state;
-        CU_ASSERT_PTR_NOT_NULL_FATAL(m);
-        g_variant_get_child(m->body, 1, "u", &state);
-        CU_ASSERT_EQUAL(state, wanted[round]);
+        CU_ASSERT_EQUAL(kit_keeper_state(&k, "/f", NULL, NULL), wanted[round]);
     }
     kit_keeper_append(&k, 9, "/unknown", APPEND_DELETE, NULL, 0, CAUSE_CLOSE);
     CU_ASSERT_EQUAL(kit_keeper_durable(&k, 9, &error), 0);
@@ -371,20 +334,6 @@ find_mirror(const char *store, const char *name)
             return g_build_filename(mirrors, entry, name, NULL);
     CU_FAIL_FATAL("no mirror");
     return NULL;
-}
-
-static guint32
-lookup_state(KitKeeper *k, const char *path)
-{
-    guint32 state;
-
-    (void) channel_send(k->channel, MESSAGE_DAEMON_LOOKUP,
-                        g_variant_new("(t@ay)", G_GUINT64_CONSTANT(5), path_to_variant(path)), NULL,
-                        0, NULL);
-    g_autoptr(Message) m = kit_keeper_wait(k, MESSAGE_KEEPER_FOUND);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
-    g_variant_get_child(m->body, 1, "u", &state);
-    return state;
 }
 
 static void
@@ -437,17 +386,17 @@ a_mirror_that_was_removed_is_nothing_stored(void)
     CU_ASSERT_TRUE(kit_keeper_durable(&k, 1, &error) > 0);
     expect_text(&k, "/f", 0, "");
     g_autofree char *mirror = find_mirror(path, "f");
-    CU_ASSERT_EQUAL(lookup_state(&k, "/f"), STORED_CURRENT);
+    CU_ASSERT_EQUAL(kit_keeper_state(&k, "/f", NULL, NULL), STORED_CURRENT);
     CU_ASSERT_EQUAL(unlink(mirror), 0);
     kit_keeper_append(&k, 2, "/f", APPEND_ATTRIBUTES, NULL, 0, CAUSE_CLOSE);
     CU_ASSERT_EQUAL(kit_keeper_durable(&k, 2, &error), 0);
     CU_ASSERT_TRUE(g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_DAMAGED));
     g_clear_error(&error);
-    CU_ASSERT_EQUAL(lookup_state(&k, "/f"), STORED_NOTHING);
+    CU_ASSERT_EQUAL(kit_keeper_state(&k, "/f", NULL, NULL), STORED_NOTHING);
     append_text(&k, 3, "/f", "anew");
     CU_ASSERT_TRUE(kit_keeper_durable(&k, 3, &error) > 0);
     expect_text(&k, "/f", 0, "anew");
-    CU_ASSERT_EQUAL(lookup_state(&k, "/f"), STORED_CURRENT);
+    CU_ASSERT_EQUAL(kit_keeper_state(&k, "/f", NULL, NULL), STORED_CURRENT);
     CU_ASSERT_EQUAL(kit_keeper_stop(&k), 0);
 }
 
@@ -463,9 +412,11 @@ a_content_that_is_lost_is_made_known_after_all_others_are_applied(void)
     (void) kit_append_staged(&kit, "/lost", "content", 7, CAUSE_FIRST);
     (void) kit_append(&kit, "/other", "good", 4, CAUSE_FIRST, QUALITY_STABLE);
     const Transaction *t = pending_oldest(kit.store.pending);
-    g_autofree char *sums =
-        g_strdup_printf("%s/staged/%" G_GUINT64_FORMAT ".sums", path, t->capture.staged);
-    unit_write(sums, "rubbish!", 8);
+    g_autofree char *staged =
+        g_strdup_printf("%s/staged/%" G_GUINT64_FORMAT, path, t->capture.staged);
+    g_autofree char *sums = g_strconcat(staged, ".sums", NULL);
+    unit_write(staged, "rubbish", 7);
+    unit_write(sums, "rubbish!", 8); /* these alone would be no loss */
     kit_close(&kit);
 
     kit_keeper_start(&k, path, "", FALSE);

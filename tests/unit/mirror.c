@@ -13,7 +13,7 @@
 static guint64
 file_id(Kit *k, const char *path)
 {
-    g_autoptr(FileView) v = store_view(&k->store, path, NULL);
+    g_autoptr(FileView) v = store_view(&k->store, path, CATALOG_UNDO, NULL);
 
     return v->id;
 }
@@ -78,7 +78,7 @@ a_mirror_has_mode_and_times_but_no_set_uid_bit(void)
     g_auto(Capture) c = kit_capture("/bin/tool", "", 0, CAUSE_FIRST, QUALITY_STABLE);
     c.stat.mode = S_IFREG | 06751;
     c.file = 5;
-    Transaction *t = journal_write(k.store.journal, &c, (const guint8 *) "", extents, &error);
+    Transaction *t = journal_write(k.store.journal, &c, (const guint8 *) "", extents, NULL, &error);
     UNIT_NO_ERROR(error);
     CU_ASSERT_TRUE(journal_sync(k.store.journal, &error));
     pending_add(k.store.pending, t);
@@ -88,7 +88,7 @@ a_mirror_has_mode_and_times_but_no_set_uid_bit(void)
     CU_ASSERT_EQUAL(st.st_mode & 07777, 0751);
     CU_ASSERT_EQUAL(st.st_mtim.tv_sec, 1600000000);
     CU_ASSERT_EQUAL(st.st_mtim.tv_nsec, 123456789);
-    g_autoptr(FileView) v = store_view(&k.store, "/bin/tool", &error);
+    g_autoptr(FileView) v = store_view(&k.store, "/bin/tool", CATALOG_UNDO, &error);
     CU_ASSERT_EQUAL(v->current->stat.mode & 07777, 06751); /* what a restore sets */
     kit_close(&k);
 }
@@ -113,7 +113,7 @@ sparse_content_stays_sparse_and_equal(void)
     kit_open(&k, store);
     g_auto(Capture) c = kit_capture("/sparse", data, n, CAUSE_FIRST, QUALITY_STABLE);
     c.file = 5;
-    Transaction *t = journal_write(k.store.journal, &c, data, extents, &error);
+    Transaction *t = journal_write(k.store.journal, &c, data, extents, NULL, &error);
     UNIT_NO_ERROR(error);
     CU_ASSERT_TRUE(t->bytes < 16384);
     CU_ASSERT_TRUE(journal_sync(k.store.journal, &error));

@@ -2,15 +2,12 @@
 
 #include "config.h"
 
-#include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "base/path.h"
-#include "base/role.h"
 #include "base/sums.h"
+#include "store/image.h"
 #include "store/mirror.h"
 #include "store/staged.h"
 #include "tests/unit/storekit.h"
@@ -39,9 +36,17 @@ kit_try_open(Kit *k, const char *path, guint64 segment_bytes, GError **error)
                               .lost = k->state.lost};
     k->store.journal =
         journal_open(k->store.layout->journal, &options, k->store.pending, &k->report, error);
+    g_autoptr(GPtrArray) waiting = pending_all(k->store.pending);
     k->next_file = k->state.last_file + 100;
-    return k->store.journal &&
-           catalog_set_open(k->store.catalog, journal_incarnation(k->store.journal), error);
+    for (guint i = 0; i < waiting->len; i++)
+        k->next_file =
+            MAX(k->next_file, ((const Transaction *) waiting->pdata[i])->capture.file + 1);
+    if (!k->store.journal ||
+        !store_recover(&k->store, &k->recovered_note, &k->recovered_damage, error))
+        return FALSE;
+    g_autofree char *boot = layout_boot_id();
+    return catalog_set_open(k->store.catalog, journal_incarnation(k->store.journal), boot,
+                            journal_last_seq(k->store.journal), error);
 }
 
 void
@@ -56,10 +61,8 @@ kit_open(Kit *k, const char *path)
 void
 kit_close(Kit *k)
 {
-    g_clear_pointer(&k->store.pending, pending_free);
-    g_clear_pointer(&k->store.journal, journal_close);
-    g_clear_pointer(&k->store.catalog, catalog_close);
-    g_clear_pointer(&k->store.layout, layout_close);
+    store_clear(&k->store);
+    g_clear_pointer(&k->recovered_note, g_free);
     journal_report_clear(&k->report);
 }
 
@@ -101,22 +104,27 @@ static guint64
 kit_file(Kit *k, const char *path)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(FileView) v = store_view(&k->store, path, &error);
+    g_autoptr(FileView) v = store_view(&k->store, path, CATALOG_NEWEST, &error);
 
     UNIT_NO_ERROR(error);
     return v->id ? v->id : k->next_file++;
 }
 
 static guint64
-write_one(Kit *k, Capture *c, const void *data, GArray *extents)
+write_one(Kit *k, Capture *c, const void *data, GArray *extents, GBytes *sums)
 {
     g_autoptr(GError) error = NULL;
 
     c->file = kit_file(k, c->path);
-    JournalRoom room = journal_make_room(k->store.journal, journal_need(c, extents), &error);
+    guint64 need = journal_need(c, extents);
+    JournalRoom room = journal_make_room(k->store.journal, need, &error);
+    if (room == JOURNAL_FULL) { /* as the keeper does */
+        kit_apply_all(k);
+        room = journal_make_room(k->store.journal, need, &error);
+    }
     UNIT_NO_ERROR(error);
     CU_ASSERT_EQUAL_FATAL(room, JOURNAL_ROOM);
-    Transaction *t = journal_write(k->store.journal, c, data, extents, &error);
+    Transaction *t = journal_write(k->store.journal, c, data, extents, sums, &error);
     UNIT_NO_ERROR(error);
     (void) journal_sync(k->store.journal, &error);
     UNIT_NO_ERROR(error);
@@ -133,7 +141,56 @@ kit_append(Kit *k, const char *path, const void *data, gsize n, PointCause cause
 
     if (n > 0)
         g_array_append_val(extents, all);
-    return write_one(k, &c, data, extents);
+    g_autoptr(GBytes) sums = point_sums(data, n);
+    return write_one(k, &c, data, extents, sums);
+}
+
+/* Pages of 4 KiB that differ, in runs; such as become zeros are holes. */
+static GArray *
+changed_extents(const guint8 *old, gsize n_old, const guint8 *data, gsize n, GByteArray *content)
+{
+    static const guint8 zeros[4096];
+    GArray *extents = g_array_new(FALSE, FALSE, sizeof(Extent));
+
+    for (gsize at = 0; at < n; at += 4096) {
+        gsize length = MIN(4096, n - at), both = at < n_old ? MIN(length, n_old - at) : 0;
+        gboolean hole = memcmp(data + at, zeros, length) == 0;
+        if (memcmp(old + at, data + at, both) == 0 &&
+            (both == length || memcmp(data + at + both, zeros, length - both) == 0))
+            continue;
+        Extent e = {.offset = at, .length = length, .position = content->len, .hole = hole};
+        Extent *last = extents->len > 0 ? &g_array_index(extents, Extent, extents->len - 1) : NULL;
+        if (!hole)
+            g_byte_array_append(content, data + at, (guint) length);
+        if (last && last->hole == hole && last->offset + last->length == at)
+            last->length += length;
+        else
+            g_array_append_val(extents, e);
+    }
+    return extents;
+}
+
+guint64
+kit_append_ranges(Kit *k, const char *path, const void *old, gsize n_old, const void *data, gsize n,
+                  Quality quality)
+{
+    Capture c = kit_capture(path, data, n, CAUSE_CLOSE, quality);
+    g_autoptr(GByteArray) content = g_byte_array_new();
+    g_autoptr(GArray) extents = changed_extents(old, n_old, data, n, content);
+    g_autoptr(GBytes) sums = point_sums(data, n);
+    g_autoptr(GBytes) old_sums = point_sums(old, n_old);
+
+    c.kind = APPEND_RANGES;
+    sums_hash(old_sums, n_old, c.base_hash);
+    return write_one(k, &c, content->data, extents, sums);
+}
+
+guint64
+kit_append_capture(Kit *k, Capture *c)
+{
+    g_autoptr(GArray) none = g_array_new(FALSE, FALSE, sizeof(Extent));
+
+    return write_one(k, c, NULL, none, NULL);
 }
 
 guint64
@@ -142,7 +199,8 @@ kit_append_kind(Kit *k, const char *path, AppendKind kind)
     Capture c = kit_capture(path, "", 0, CAUSE_CLOSE, QUALITY_STABLE);
 
     c.kind = kind;
-    return write_one(k, &c, NULL, NULL);
+    memset(c.hash, 0, sizeof c.hash); /* of whatever content there is */
+    return write_one(k, &c, NULL, NULL, NULL);
 }
 
 guint64
@@ -161,179 +219,90 @@ kit_append_staged(Kit *k, const char *path, const void *data, gsize n, PointCaus
     CU_ASSERT_TRUE_FATAL(fd_pwrite_full(fd, data, n, 0));
     (void) staged_finish(k->store.layout->staged, own, c.staged, n, sums, &c.staged_ino, &error);
     UNIT_NO_ERROR(error);
-    return write_one(k, &c, NULL, NULL);
+    return write_one(k, &c, NULL, NULL, NULL);
+}
+
+static void
+kit_told(const char *path, const GError *error, G_GNUC_UNUSED gboolean given_up,
+         G_GNUC_UNUSED gpointer data)
+{
+    if (error)
+        g_printerr("    %s: %s\n", path, error->message);
+    CU_ASSERT_PTR_NULL_FATAL(error);
 }
 
 void
 kit_apply_all(Kit *k)
 {
-    const Transaction *t;
-
-    while ((t = pending_oldest(k->store.pending))) {
+    for (;;) {
+        g_autoptr(GPtrArray) paths = apply_choose(&k->store, NULL);
         g_autoptr(GError) error = NULL;
-        (void) apply_file(&k->store, t->capture.path, &error);
+        if (paths->len == 0)
+            return;
+        (void) apply_batch(&k->store, paths, kit_told, NULL, &error);
         UNIT_NO_ERROR(error);
     }
 }
 
+/* The view's content, built; NULL with the error. */
 static GBytes *
-read_whole(int fd)
+build(Kit *k, const FileView *v, const Point *p, GError **error)
 {
-    struct stat st;
+    g_autoptr(Image) image = image_of(k->store.layout->root, v, p, error);
+    g_auto(Fd) fd = image ? fd_memfd("content", error) : -1;
+    g_autoptr(GBytes) sums = NULL;
 
-    CU_ASSERT_EQUAL_FATAL(fstat(fd, &st), 0);
-    g_autofree guint8 *data = g_malloc((gsize) st.st_size + 1);
-    CU_ASSERT_TRUE_FATAL(fd_pread_full(fd, data, (gsize) st.st_size, 0));
-    return g_bytes_new(data, (gsize) st.st_size);
+    if (fd < 0 || !image_build(image, k->store.packs, fd, p->hash, NULL, NULL, &sums, error))
+        return NULL;
+    g_autofree guint8 *data = g_malloc((gsize) p->size_bytes + 1);
+    CU_ASSERT_TRUE_FATAL(fd_pread_full(fd, data, (gsize) p->size_bytes, 0));
+    g_autoptr(GBytes) own = point_sums(data, (gsize) p->size_bytes);
+    CU_ASSERT_TRUE(g_bytes_equal(sums, own));
+    CU_ASSERT_TRUE(image_check(image, k->store.packs, p->hash, NULL, NULL, NULL));
+    if (store_is_plain(v, p)) { /* and the other way */
+        g_auto(Fd) plain = mirror_open(k->store.layout->root, v, p, error);
+        g_autoptr(GBytes) stored =
+            plain < 0 ? NULL : store_sums(k->store.catalog, k->store.layout->staged, v, p, error);
+        if (!stored)
+            return NULL;
+        CU_ASSERT_TRUE(g_bytes_equal(sums, stored));
+        CU_ASSERT_TRUE(sums_check(plain, stored, p->size_bytes, error));
+    }
+    return g_bytes_new(data, (gsize) p->size_bytes);
+}
+
+GBytes *
+kit_try_content(Kit *k, const char *path, guint64 point, GError **error)
+{
+    g_autoptr(FileView) v = store_view(&k->store, path, CATALOG_UNDO, error);
+    Point *p = v ? view_point(v, point) : NULL;
+
+    return p ? build(k, v, p, error) : NULL;
 }
 
 GBytes *
 kit_content(Kit *k, const char *path, guint64 point)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(FileView) v = store_view(&k->store, path, &error);
+    GBytes *content = kit_try_content(k, path, point, &error);
 
     UNIT_NO_ERROR(error);
-    Point *p = view_point(v, point);
-    if (!p)
-        return NULL;
-    g_auto(Fd) fd = mirror_open(k->store.layout->root, v, p, &error);
-    UNIT_NO_ERROR(error);
-    g_autoptr(GBytes) data = read_whole(fd);
-    g_autoptr(GBytes) sums = store_sums(k->store.catalog, k->store.layout->staged, v, p, &error);
-    UNIT_NO_ERROR(error);
-    g_autoptr(GBytes) own = point_sums(g_bytes_get_data(data, NULL), g_bytes_get_size(data));
-    CU_ASSERT_TRUE(g_bytes_equal(sums, own));
-    return g_steal_pointer(&data);
+    return content;
+}
+
+void
+kit_expect_bytes(Kit *k, const char *path, guint64 point, const void *wanted, gsize n)
+{
+    g_autoptr(GBytes) data = kit_content(k, path, point);
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(data);
+    CU_ASSERT_EQUAL(g_bytes_get_size(data), n);
+    CU_ASSERT_TRUE(g_bytes_get_size(data) == n &&
+                   (n == 0 || memcmp(g_bytes_get_data(data, NULL), wanted, n) == 0));
 }
 
 void
 kit_expect(Kit *k, const char *path, guint64 point, const char *text)
 {
-    g_autoptr(GBytes) data = kit_content(k, path, point);
-    g_autoptr(GBytes) wanted = g_bytes_new(text, strlen(text));
-
-    CU_ASSERT_PTR_NOT_NULL_FATAL(data);
-    CU_ASSERT_TRUE(g_bytes_equal(data, wanted));
-}
-
-/* ---- a keeper in a process of its own ---- */
-
-void
-kit_keeper_start(KitKeeper *k, const char *path, const char *uuid, gboolean create)
-{
-    int pair[2];
-
-    CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-    k->pid = fork();
-    CU_ASSERT_TRUE_FATAL(k->pid >= 0);
-    if (k->pid == 0) {
-        RoleArgs args = {
-            .kind = ROLE_KEEPER, .store_path = path, .store_uuid = uuid, .store_create = create};
-        (void) signal(SIGPIPE, SIG_IGN);
-        close(pair[0]);
-        _exit(keeper_main(&args, channel_new(pair[1])));
-    }
-    close(pair[1]);
-    k->channel = channel_new(pair[0]);
-}
-
-Message *
-kit_keeper_wait(KitKeeper *k, MessageType type)
-{
-    for (;;) {
-        g_autoptr(GError) error = NULL;
-        g_autoptr(Message) m = channel_wait(k->channel, 60000, &error);
-        if (!m)
-            return NULL;
-        if (m->type == type)
-            return g_steal_pointer(&m);
-        CU_ASSERT_EQUAL(m->type, MESSAGE_KEEPER_SPACE);
-    }
-}
-
-int
-kit_keeper_end(KitKeeper *k)
-{
-    int status = 0;
-
-    g_clear_pointer(&k->channel, channel_free);
-    CU_ASSERT_EQUAL(waitpid(k->pid, &status, 0), k->pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-int
-kit_keeper_stop(KitKeeper *k)
-{
-    (void) channel_send(k->channel, MESSAGE_DAEMON_STOP, g_variant_new("()"), NULL, 0, NULL);
-    while (TRUE) { /* reads on, so that it never blocks on us */
-        g_autoptr(GError) error = NULL;
-        g_autoptr(Message) m = channel_wait(k->channel, 60000, &error);
-        if (!m)
-            break;
-    }
-    return kit_keeper_end(k);
-}
-
-void
-kit_keeper_append(KitKeeper *k, guint64 job, const char *path, AppendKind kind, const void *data,
-                  gsize n, PointCause cause)
-{
-    g_auto(Capture) c = kit_capture(path, data ? data : "", n, cause, QUALITY_STABLE);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GBytes) sums = point_sums(data ? data : (const void *) "", n);
-    int fds[2] = {-1, -1};
-
-    if (kind == APPEND_CONTENT) {
-        fds[0] =
-            fd_from_bytes("sums", g_bytes_get_data(sums, NULL), g_bytes_get_size(sums), &error);
-        UNIT_NO_ERROR(error);
-        fds[1] = fd_from_bytes("content", data, n, &error);
-        UNIT_NO_ERROR(error);
-    }
-    GVariant *hash = g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, c.hash,
-                                               kind == APPEND_CONTENT ? HASH_BYTES : 0, 1);
-    (void) channel_send(
-        k->channel, MESSAGE_DAEMON_APPEND,
-        g_variant_new("(t@ayuu@" FILESTAT_TYPE "@ay@ayuut)", job, path_to_variant(path),
-                      (guint32) geteuid(), (guint32) kind, filestat_to_variant(&c.stat), hash,
-                      g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, NULL, 0, 1),
-                      (guint32) QUALITY_STABLE, (guint32) cause, G_GUINT64_CONSTANT(0)),
-        fds, kind == APPEND_CONTENT ? 2 : 0, &error);
-    UNIT_NO_ERROR(error);
-    fd_clear(fds[0]);
-    fd_clear(fds[1]);
-}
-
-guint64
-kit_keeper_durable(KitKeeper *k, guint64 job, GError **error)
-{
-    g_autoptr(Message) m = kit_keeper_wait(k, MESSAGE_KEEPER_DURABLE);
-    g_autoptr(GVariant) carried = NULL;
-    guint64 its_job, seq;
-    gint64 stamp, time_usec;
-
-    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
-    g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE "txx)", &its_job, &carried, &seq, &stamp,
-                  &time_usec);
-    CU_ASSERT_EQUAL(its_job, job);
-    return message_error_check(carried, NULL, error) ? seq : 0;
-}
-
-GBytes *
-kit_keeper_content(KitKeeper *k, const char *path, guint64 point, GError **error)
-{
-    g_autoptr(GVariant) carried = NULL;
-
-    (void) channel_send(
-        k->channel, MESSAGE_DAEMON_CONTENT,
-        g_variant_new("(t@ayt)", G_GUINT64_CONSTANT(1), path_to_variant(path), point), NULL, 0,
-        NULL);
-    g_autoptr(Message) m = kit_keeper_wait(k, MESSAGE_KEEPER_CONTENT);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
-    carried = g_variant_get_child_value(m->body, 1);
-    if (!message_error_check(carried, NULL, error))
-        return NULL;
-    g_auto(Fd) fd = message_take_fd(m, 0);
-    return read_whole(fd);
+    kit_expect_bytes(k, path, point, text, strlen(text));
 }

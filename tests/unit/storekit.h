@@ -1,6 +1,6 @@
 #pragma once
 
-/* StoreKit: stores, captures and keepers for the tests of service/store. */
+/* StoreKit: stores and captures for the tests of service/store. Keepers are keeperkit.h's. */
 
 #include <glib.h>
 #include <sys/types.h>
@@ -13,6 +13,8 @@ typedef struct Kit {
     Store         store;
     CatalogState  state; /* as it was found */
     JournalReport report;
+    char         *recovered_note; /* store_recover */
+    gboolean      recovered_damage;
     guint64       next_file;
 } Kit;
 
@@ -28,27 +30,14 @@ guint64 kit_append(Kit *k, const char *path, const void *data, gsize n, PointCau
                    Quality quality);
 guint64 kit_append_kind(Kit *k, const char *path, AppendKind kind);
 guint64 kit_append_staged(Kit *k, const char *path, const void *data, gsize n, PointCause cause);
+guint64 kit_append_capture(Kit *k, Capture *c); /* without content: a mark */
+/* What changed from `old` to `data`, by pages. */
+guint64 kit_append_ranges(Kit *k, const char *path, const void *old, gsize n_old, const void *data,
+                          gsize n, Quality quality);
 void    kit_apply_all(Kit *k);
 
 /* The content that the store has: current (point 0) or a point's. NULL if there is none. */
 GBytes *kit_content(Kit *k, const char *path, guint64 point);
+GBytes *kit_try_content(Kit *k, const char *path, guint64 point, GError **error);
+void    kit_expect_bytes(Kit *k, const char *path, guint64 point, const void *wanted, gsize n);
 void    kit_expect(Kit *k, const char *path, guint64 point, const char *text);
-
-/* A keeper in a process of its own. */
-typedef struct KitKeeper {
-    pid_t    pid;
-    Channel *channel;
-} KitKeeper;
-
-void kit_keeper_start(KitKeeper *k, const char *path, const char *uuid, gboolean create);
-/* The next message of that type; others (KEEPER_SPACE) are passed over. NULL: the keeper is gone. */
-Message *kit_keeper_wait(KitKeeper *k, MessageType type);
-int      kit_keeper_end(KitKeeper *k); /* closes the channel, waits; the exit status, -signal */
-int      kit_keeper_stop(KitKeeper *k);
-
-/* Sends a content, or (data NULL) another kind of capture. */
-void kit_keeper_append(KitKeeper *k, guint64 job, const char *path, AppendKind kind,
-                       const void *data, gsize n, PointCause cause);
-/* The answer's sequence; 0 with the error. */
-guint64 kit_keeper_durable(KitKeeper *k, guint64 job, GError **error);
-GBytes *kit_keeper_content(KitKeeper *k, const char *path, guint64 point, GError **error);

@@ -7,12 +7,20 @@
  *          change during the read moves it.
  * WRITER   pages are cleaned before the read, so that a store through a mapping moves a time stamp
  *          again. The result may be FUZZY at best.
+ * CLONE    the fuzzy copy of an on-close file that changed while it was read is taken from a clone,
+ *          where there are any: one instant, as a power cut would leave it, which a database can
+ *          open. It is still fuzzy: nobody asked the writer whether that instant is between two
+ *          of its updates or within one. Not for every capture of a busy file, and not for
+ *          per-write rows: what is written after a clone lands in new places, and a file that is
+ *          cloned every second is soon in pieces.
  *
- * No lease is held while bytes are read. What is summed is the private buffer that is written on,
- * never the file a second time: sums and content cannot differ.
+ * No lease is held while bytes are read. What is summed is the private buffer that is handed on
+ * (sink.c), never the file a second time: sums and content cannot differ.
  *
- * Large content streams into staged files, and their write-back is kept going a window behind, so
- * that the fsync at the end is short and the time monitor sees progress.
+ * WHAT IS SENT  With the recorded sums at hand, what differs from them, found in the one reading
+ *               that all of this takes. When that turns out to be too much, and for small files,
+ *               the whole content: up to CAPTURE_BUFFER_BYTES in memory, else in staged files. The
+ *               second reading then belongs to the same round: its statx and probe lie before both.
  */
 
 #include "config.h"
@@ -30,15 +38,17 @@
 #include "base/sums.h"
 #include "copy/attributes.h"
 #include "copy/capture.h"
+#include "copy/reading.h"
+#include "copy/sink.h"
 #include "copy/source.h"
 #include "copy/stable.h"
 
-#define CHUNK_BYTES     (1024 * 1024)
-#define WINDOW_BYTES    (G_GUINT64_CONSTANT(8) * 1024 * 1024)
-#define REOPEN_ATTEMPTS 3        /* the name led to another inode after the read */
-#define ROUNDS          2        /* it changed during the read, but nobody has it any more */
-#define ROUNDS_WRITTEN  5        /* per-write */
-#define QUIET_NS        20000000 /* two clock ticks, at the slowest clock (HZ=100) */
+#define SLACK_BYTES     (1024 * 1024)
+#define WHOLE_BYTES     (256 * 1024) /* up to here the whole content costs no more than ranges */
+#define REOPEN_ATTEMPTS 3            /* the name led to another inode after the read */
+#define ROUNDS          2            /* it changed during the read, but nobody has it any more */
+#define ROUNDS_WRITTEN  5            /* per-write */
+#define QUIET_NS        20000000     /* two clock ticks, at the slowest clock (HZ=100) */
 #define QUIET_WAITS     3
 #define NAMING_USEC     G_USEC_PER_SEC
 
@@ -47,14 +57,11 @@ typedef struct Capture {
     CaptureResult *r;
     char *path;
     Fd fd;
+    Fd clone; /* this round is read from it; -1: from the file itself */
     gboolean hash_only;
-    gboolean staged;
-    int staged_fds[MESSAGE_MAX_FDS];
-    guint n_staged;
-    guint8 *buffer;
-    gsize buffer_bytes;
-    guint64 done_bytes; /* over all rounds, for the progress */
-    GBytes *sums;
+    gboolean by_ranges;
+    Sink *sink;
+    Reading reading;
 } Capture;
 
 typedef enum {
@@ -72,18 +79,18 @@ capture_result_clear(CaptureResult *r)
     g_clear_pointer(&r->note, g_free);
     fd_clear(r->sums);
     fd_clear(r->content);
-    r->sums = r->content = -1;
+    fd_clear(r->ranges);
+    r->sums = r->content = r->ranges = -1;
 }
 
 static void
 capture_clear(Capture *c)
 {
     fd_clear(c->fd);
-    for (guint i = 0; i < c->n_staged; i++)
-        fd_clear(c->staged_fds[i]);
+    fd_clear(c->clone);
+    sink_free(c->sink);
+    reading_clear(&c->reading);
     g_free(c->path);
-    g_free(c->buffer);
-    g_clear_pointer(&c->sums, g_bytes_unref);
 }
 
 static Step
@@ -226,12 +233,10 @@ wait_until_quiet(Capture *c)
     return FALSE;
 }
 
-static void
-progress(Capture *c, gsize n)
+static int
+read_fd(Capture *c)
 {
-    c->done_bytes += n;
-    if (c->q->progress)
-        c->q->progress(c->done_bytes, c->q->data);
+    return c->clone >= 0 ? c->clone : c->fd;
 }
 
 /* What a copy takes: holes take nothing. */
@@ -242,153 +247,62 @@ space_needed(Capture *c)
 
     if (fstat(c->fd, &st) < 0)
         return c->r->stat.size_bytes;
-    return MIN(c->r->stat.size_bytes, (guint64) st.st_blocks * 512 + CHUNK_BYTES);
+    return MIN(c->r->stat.size_bytes, (guint64) st.st_blocks * 512 + SLACK_BYTES);
 }
 
-/* One store's staged file is of no more use; the other stores get theirs. It is left empty, so that
- * its store, which checks the size, does not take it. FALSE with errno: it was the last one. */
 static gboolean
-give_up_staged(Capture *c, guint i)
+get_staged(Capture *c)
 {
-    int errnum = errno;
+    int fds[MESSAGE_MAX_FDS];
+    guint n_fds = 0;
 
-    if (c->n_staged == 1) {
-        errno = errnum;
+    if (sink_has_staged(c->sink))
+        return TRUE;
+    if (!c->q->stage(space_needed(c), fds, &n_fds, c->q->data, &c->r->error)) {
+        errno = 0;
         return FALSE;
     }
-    (void) ftruncate(c->staged_fds[i], 0);
-    fd_clear(c->staged_fds[i]);
-    c->staged_fds[i] = c->staged_fds[--c->n_staged];
+    sink_take_staged(c->sink, fds, n_fds);
     return TRUE;
 }
 
-/* Where this round's bytes go. */
-static Step
-prepare_target(Capture *c)
+/* Once staged files are there, they are what the parent expects. */
+static SinkKind
+choose_kind(Capture *c)
 {
     guint64 size = c->r->stat.size_bytes;
 
-    c->buffer_bytes = MAX(c->buffer_bytes, (gsize) MIN(size, CHUNK_BYTES));
-    c->buffer = g_realloc(c->buffer, c->buffer_bytes + 1);
     if (c->hash_only)
-        return STEP_GO_ON;
-    if (size > CAPTURE_BUFFER_BYTES && !c->staged) {
-        if (!c->q->stage(space_needed(c), c->staged_fds, &c->n_staged, c->q->data, &c->r->error))
-            return failed(c, 0);
-        c->staged = TRUE;
-    }
-    if (size > CHUNK_BYTES)
-        (void) posix_fadvise(c->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    for (guint i = c->n_staged; i-- > 0;)
-        if (ftruncate(c->staged_fds[i], 0) < 0 && !give_up_staged(c, i))
-            return failed_errno(c, "emptying the staged file");
-    if (c->staged)
-        return STEP_GO_ON;
-    fd_clear(c->r->content);
-    c->r->content = fd_memfd("filedup-content", &c->r->error);
-    return c->r->content < 0 ? failed(c, errno) : STEP_GO_ON;
+        return SINK_NOTHING;
+    if (sink_has_staged(c->sink))
+        return SINK_STAGED;
+    if (c->by_ranges && size > WHOLE_BYTES)
+        return SINK_RANGES;
+    return size > CAPTURE_BUFFER_BYTES ? SINK_STAGED : SINK_MEMORY;
 }
 
-static gboolean
-write_out(Capture *c, gsize n, guint64 offset)
+static ReadResult
+read_all(Capture *c)
 {
-    if (c->hash_only)
-        return TRUE;
-    if (!c->staged)
-        return fd_pwrite_full(c->r->content, c->buffer, n, (goffset) offset);
-    for (guint i = c->n_staged; i-- > 0;)
-        if (!fd_pwrite_full(c->staged_fds[i], c->buffer, n, (goffset) offset) &&
-            !give_up_staged(c, i))
-            return FALSE;
-    return TRUE;
-}
+    SinkKind kind = choose_kind(c);
 
-/* Starts the write-back of whole windows below `offset`. Never waits for it: sync_file_range's wait
- * takes a write-back error away from the fsync that has to report it. */
-static gboolean
-push_write_back(Capture *c, guint64 offset, guint64 *pushed)
-{
-    for (; offset - *pushed >= WINDOW_BYTES; *pushed += WINDOW_BYTES)
-        for (guint i = c->n_staged; i-- > 0;)
-            if (sync_file_range(c->staged_fds[i], (off_t) *pushed, WINDOW_BYTES,
-                                SYNC_FILE_RANGE_WRITE) < 0 &&
-                errno != ESPIPE && errno != ENOSYS && !give_up_staged(c, i))
-                return FALSE;
-    return TRUE;
-}
-
-static gboolean
-set_size(Capture *c)
-{
-    off_t size = (off_t) c->r->stat.size_bytes;
-
-    if (!c->hash_only && !c->staged && ftruncate(c->r->content, size) < 0)
-        return FALSE;
-    for (guint i = c->hash_only ? 0 : c->n_staged; i-- > 0;)
-        if (ftruncate(c->staged_fds[i], size) < 0 && !give_up_staged(c, i))
-            return FALSE;
-    return TRUE;
-}
-
-static Step
-failed_read(Capture *c, guint64 offset, guint64 end)
-{
-    int errnum = errno;
-
-    if (errnum == EIO || errnum == EUCLEAN || errnum == EBADMSG)
-        offset = source_bad_offset(c->fd, offset, end);
-    errno = errnum;
-    throw_errno(&c->r->error, "reading at offset %" G_GUINT64_FORMAT, offset);
-    return failed(c, errnum);
-}
-
-/* One run of data. *ret_short: the file is not as long as it was. */
-static Step
-copy_run(Capture *c, Sums *sums, guint64 start, guint64 end, guint64 *pushed, gboolean *ret_short)
-{
-    while (start < end) {
-        gsize n = (gsize) MIN(end - start, c->buffer_bytes);
-        gssize got = fd_pread_most(c->fd, c->buffer, n, (goffset) start);
-        if (got < 0)
-            return failed_read(c, start, start + n);
-        if ((gsize) got < n) {
-            *ret_short = TRUE;
-            return STEP_GO_ON;
-        }
-        sums_add(sums, c->buffer, n);
-        if (!write_out(c, n, start))
-            return failed_errno(c, c->staged ? "writing the staged file" : "writing to memory");
-        start += n;
-        if (!push_write_back(c, start, pushed))
-            return failed_errno(c, "writing the staged file back");
-        progress(c, n);
-    }
-    return STEP_GO_ON;
+    if (kind == SINK_STAGED && !get_staged(c))
+        return READ_FAILED;
+    return reading_run(&c->reading, read_fd(c), c->r->stat.size_bytes, kind, c->r->hash,
+                       &c->r->error);
 }
 
 static Step
 copy_content(Capture *c, gboolean *ret_short)
 {
-    g_autoptr(Sums) sums = sums_new(c->r->stat.size_bytes);
-    guint64 offset = 0, pushed = 0, start, end, size = c->r->stat.size_bytes;
+    ReadResult result = read_all(c);
 
-    *ret_short = FALSE;
-    g_clear_pointer(&c->sums, g_bytes_unref);
-    while (source_next_data(c->fd, offset, size, &start, &end)) {
-        sums_add_zeros(sums, start - offset);
-        if (start > offset)
-            pushed = start;
-        if (copy_run(c, sums, start, end, &pushed, ret_short) == STEP_DONE)
-            return STEP_DONE;
-        if (*ret_short)
-            return STEP_GO_ON;
-        offset = end;
+    if (result == READ_FULL) {
+        c->by_ranges = FALSE;
+        result = read_all(c);
     }
-    sums_add_zeros(sums, size - offset);
-    if (!set_size(c))
-        return failed_errno(c, "setting the size of the copy");
-    c->sums = sums_finish(sums, c->r->hash);
-    return STEP_GO_ON;
+    *ret_short = result == READ_SHORT;
+    return result == READ_FAILED ? failed(c, errno) : STEP_GO_ON;
 }
 
 /* Whether nothing moved during the read: ret_stat is the file's now, for the next round. */
@@ -405,6 +319,20 @@ look_again(Capture *c, FileStat *ret_stat)
                                                                               : STEP_MOVED;
 }
 
+/* The statx stays the one before the clone, so that whatever came later shows; but a clone has the
+ * size that it has. */
+static void
+try_clone(Capture *c)
+{
+    FileStat stat;
+    g_auto(Fd) clone = source_clone(c->q->folder, c->fd);
+
+    if (clone < 0 || filestat_read(clone, "", &stat) < 0)
+        return;
+    c->r->stat.size_bytes = stat.size_bytes;
+    c->clone = fd_steal(&clone);
+}
+
 /* Reads until it is stable, or as good as it gets. GO_ON: sums, hash and quality are set. */
 static Step
 read_content(Capture *c)
@@ -416,6 +344,7 @@ read_content(Capture *c)
     for (int round = 1;; round++) {
         FileStat after;
         gboolean cut_short, quiet = TRUE;
+        fd_clear(fd_steal(&c->clone));
         Probe before_read = stable_probe(c->fd);
 
         if (before_read == PROBE_WRITER && !fuzzy_will_do)
@@ -424,9 +353,11 @@ read_content(Capture *c)
             (void) sync_file_range(c->fd, 0, 0,
                                    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
                                        SYNC_FILE_RANGE_WAIT_AFTER);
+        if (before_read == PROBE_WRITER && round > 1 && !per_write)
+            try_clone(c);
         if (before_read == PROBE_UNKNOWN)
             quiet = wait_until_quiet(c);
-        if (prepare_target(c) == STEP_DONE || copy_content(c, &cut_short) == STEP_DONE)
+        if (copy_content(c, &cut_short) == STEP_DONE)
             return STEP_DONE;
 
         Probe after_read = stable_probe(c->fd);
@@ -470,21 +401,36 @@ worth_hashing_first(Capture *c)
            now->mtime_ns == recorded->mtime_ns;
 }
 
+/* Nothing but the recorded content's own sums may say what has not changed. */
+static gboolean
+sums_are_recorded(Capture *c)
+{
+    const CaptureRequest *q = c->q;
+    guint8 hash[HASH_BYTES];
+
+    if (!q->sums || !q->hash || !is_recorded(&q->recorded) || (q->flags & CAPTURE_UNCONDITIONAL) ||
+        g_bytes_get_size(q->sums) != sums_length(q->recorded.size_bytes))
+        return FALSE;
+    sums_hash(q->sums, q->recorded.size_bytes, hash);
+    return memcmp(hash, q->hash, HASH_BYTES) == 0;
+}
+
+static void
+alive(gpointer data)
+{
+    reading_progress(data, 0);
+}
+
 static Step
 finish_content(Capture *c)
 {
-    gsize n;
-    const void *data = g_bytes_get_data(c->sums, &n);
+    CaptureResult *r = c->r;
+    SinkKind kind;
 
-    for (guint i = c->n_staged; i-- > 0;) {
-        if (fsync(c->staged_fds[i]) < 0 && !give_up_staged(c, i))
-            return failed_errno(c, "fsync of the staged file");
-        progress(c, 0);
-    }
-    if (!c->staged && !fd_seal(c->r->content, &c->r->error))
-        return failed(c, 0);
-    c->r->sums = fd_from_bytes("filedup-sums", data ? data : "", n, &c->r->error);
-    return c->r->sums < 0 ? failed(c, 0) : done(c, CAPTURE_CONTENT);
+    if (!sink_keep(c->sink, &kind, &r->sums, &r->content, &r->ranges, alive, &c->reading,
+                   &r->error))
+        return failed(c, errno);
+    return done(c, kind == SINK_RANGES ? CAPTURE_RANGES : CAPTURE_CONTENT);
 }
 
 static Step
@@ -504,7 +450,10 @@ run_once(Capture *c)
         if (!(flags & (CAPTURE_ALLOW_FUZZY | CAPTURE_PER_WRITE)))
             return unstable(c, probe);
     }
-    c->hash_only = worth_hashing_first(c);
+    c->by_ranges = sums_are_recorded(c);
+    if (c->by_ranges)
+        sink_set_recorded(c->sink, c->q->sums, c->q->recorded.size_bytes);
+    c->hash_only = !c->by_ranges && worth_hashing_first(c);
     Step step = read_content(c);
     if (step == STEP_GO_ON && c->hash_only && !hash_as_recorded(c)) {
         c->hash_only = FALSE;
@@ -520,18 +469,15 @@ run_once(Capture *c)
 void
 capture_run(const CaptureRequest *request, CaptureResult *ret_result)
 {
-    Capture c = {.q = request, .r = ret_result, .fd = -1};
+    Capture c = {.q = request, .r = ret_result, .fd = -1, .clone = -1, .sink = sink_new()};
     Step step = STEP_MOVED;
 
-    *ret_result = (CaptureResult){.sums = -1, .content = -1};
+    *ret_result = (CaptureResult){.sums = -1, .content = -1, .ranges = -1};
+    c.reading = (Reading){.sink = c.sink, .progress = request->progress, .data = request->data};
     c.path = path_join(request->folder, request->name);
     for (int i = 0; i < REOPEN_ATTEMPTS && step == STEP_MOVED; i++)
         step = run_once(&c);
     if (step == STEP_MOVED)
         ret_result->outcome = CAPTURE_UNSTABLE;
-    if (ret_result->outcome != CAPTURE_CONTENT)
-        fd_clear(fd_steal(&ret_result->content));
-    else if (c.staged)
-        fd_clear(fd_steal(&ret_result->content)); /* an earlier round was small */
     capture_clear(&c);
 }

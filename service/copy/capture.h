@@ -17,6 +17,8 @@ typedef struct CaptureRequest {
     FileStat      recorded;   /* zeros if nothing is          */
     const guint8 *hash;       /* HASH_BYTES, or NULL          */
     GBytes       *attributes; /* as recorded; NULL is none    */
+    GBytes       *sums;       /* as recorded: then CAPTURE_RANGES may be the outcome. NULL: not.
+                                 What does not fit the recorded size and hash is not used. */
 
     /* For content over CAPTURE_BUFFER_BYTES: one writable file per store (at most MESSAGE_MAX_FDS),
      * which the capture closes. FALSE: give up. */
@@ -36,8 +38,9 @@ typedef struct CaptureResult {
     GBytes        *attributes;
     char          *writer;   /* who has the file open for writing, or NULL */
     char          *note;     /* what was left out, or NULL                 */
-    Fd             sums;     /* CAPTURE_CONTENT: sealed memory files;      */
-    Fd             content;  /* this one -1 if it went to staged files     */
+    Fd             sums;     /* CAPTURE_CONTENT, _RANGES: sealed memory files, */
+    Fd             content;  /* as COPIER_CAPTURED has them; this one is -1 if */
+    Fd             ranges;   /* it went to staged files                        */
 } CaptureResult;
 void capture_result_clear(CaptureResult *r);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CaptureResult, capture_result_clear)

@@ -82,6 +82,16 @@ bytes_from_variant(GVariant *v)
     return g_variant_get_data_as_bytes(v);
 }
 
+static void
+log_note(const char *folder, const char *name, const char *note)
+{
+    if (!note)
+        return;
+    g_autofree char *path = path_join(folder, name);
+    g_autofree char *shown = path_escape(path);
+    g_warning("'%s': %s", shown, note);
+}
+
 static gboolean
 is_name(const char *name)
 {
@@ -166,9 +176,9 @@ send_captured(Copier *c, guint64 job, CaptureResult *r, GError **error)
 {
     gsize n = 0;
     const void *attributes = r->attributes ? g_bytes_get_data(r->attributes, &n) : NULL;
-    int fds[2] = {r->sums, r->content};
-    guint n_fds = r->outcome != CAPTURE_CONTENT ? 0 : r->content < 0 ? 1 : 2;
-    gboolean has_hash = r->outcome <= CAPTURE_CONTENT;
+    int fds[3] = {r->sums, r->content, r->ranges};
+    guint n_fds = r->sums < 0 ? 0 : r->content < 0 ? 1 : r->ranges < 0 ? 2 : 3;
+    gboolean has_hash = r->outcome <= CAPTURE_RANGES;
 
     return channel_send(c->channel, MESSAGE_COPIER_CAPTURED,
                         g_variant_new("(tu@" MESSAGE_ERROR_TYPE "@" FILESTAT_TYPE "u@ay@ay@s)", job,
@@ -179,11 +189,26 @@ send_captured(Copier *c, guint64 job, CaptureResult *r, GError **error)
                         fds, n_fds, error);
 }
 
+/* What cannot be used only costs the ranges. */
+static GBytes *
+take_sums(Message *m, guint64 recorded_bytes)
+{
+    g_auto(Fd) fd = message_take_fd(m, 0);
+    g_autoptr(GError) error = NULL;
+
+    if (fd < 0)
+        return NULL;
+    GBytes *sums = fd_to_bytes(fd, sums_length(recorded_bytes), &error);
+    if (!sums)
+        g_warning("copier: the recorded sums: %s; going on without", error->message);
+    return sums;
+}
+
 static gboolean
 serve_capture(Copier *c, Message *m, GError **error)
 {
     g_autoptr(GVariant) folder = NULL, name = NULL, stat = NULL, hash = NULL, attributes = NULL;
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
     Job job = {.copier = c};
     guint32 flags;
     gsize n_hash;
@@ -204,13 +229,11 @@ serve_capture(Copier *c, Message *m, GError **error)
                         .progress = report_progress,
                         .data = &job};
     filestat_from_variant(stat, &q.recorded);
+    g_autoptr(GBytes) sums = take_sums(m, q.recorded.size_bytes);
+    q.sums = sums;
     crash_point("copier-capture");
     capture_run(&q, &r);
-    if (r.note) {
-        g_autofree char *path = path_join(q.folder, q.name);
-        g_autofree char *shown = path_escape(path);
-        g_warning("'%s': %s", shown, r.note);
-    }
+    log_note(q.folder, q.name, r.note);
     crash_point("copier-captured");
     return send_captured(c, job.number, &r, error);
 }
@@ -278,6 +301,7 @@ serve_restore(Copier *c, Message *m, GError **error)
     q.name = path_from_variant(name);
     crash_point("copier-restore");
     (void) run_restore(m, &q, path_from_variant(folder), &r, &local);
+    log_note(path_from_variant(folder), q.name, r.note);
     crash_point("copier-restored");
     return channel_send(c->channel, MESSAGE_COPIER_RESTORED,
                         g_variant_new("(t@" MESSAGE_ERROR_TYPE "@ayttt@s@s)", job.number,

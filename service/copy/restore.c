@@ -23,6 +23,7 @@
 #include "copy/attributes.h"
 #include "copy/content.h"
 #include "copy/delta.h"
+#include "copy/leftover.h"
 #include "copy/restore.h"
 #include "copy/source.h"
 #include "copy/stable.h"
@@ -50,6 +51,7 @@ restore_result_clear(RestoreResult *r)
     swapped_clear(&r->swapped);
     g_clear_pointer(&r->problems, g_free);
     g_clear_pointer(&r->in_the_way, g_free);
+    g_clear_pointer(&r->note, g_free);
 }
 
 static gboolean
@@ -141,7 +143,10 @@ swap_in(const RestoreRequest *q, Content *content, Target *target, RestoreResult
         return FALSE;
     target_clear(target);
     r->written_bytes = q->size_bytes;
-    return stage_publish(stage, &r->swapped, error);
+    if (!stage_publish(stage, &r->swapped, error))
+        return FALSE;
+    r->note = leftover_sweep(q->folder_fd, q->name, r->swapped.name, content);
+    return TRUE;
 }
 
 /* A write lease is granted only if nobody else has the file open at all. */

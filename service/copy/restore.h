@@ -33,6 +33,7 @@ typedef struct RestoreResult {
     guint64 written_bytes;
     char   *problems;      /* attributes that could not be set, or NULL */
     char   *in_the_way;    /* who has the file open for writing, or NULL */
+    char   *note;          /* for the operator, or NULL */
 } RestoreResult;
 void restore_result_clear(RestoreResult *r);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RestoreResult, restore_result_clear)

@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -63,6 +65,16 @@ source_open(int look_fd, int flags)
     if (fd < 0 && errno == EPERM) /* leaving the access time alone is the owner's right */
         fd = open(self, flags);
     return fd;
+}
+
+int
+source_clone(const char *folder, int fd)
+{
+    g_auto(Fd) clone = path_open(AT_FDCWD, folder, O_TMPFILE | O_RDWR, 0600);
+
+    if (clone < 0 || ioctl(clone, FICLONE, fd) < 0)
+        return -1;
+    return fd_steal(&clone);
 }
 
 gboolean

@@ -22,6 +22,10 @@ const char *source_irregular(guint32 mode);
 /* Opens the very inode that source_look saw, without waiting: -1 with errno. It must be regular. */
 int source_open(int look_fd, int flags);
 
+/* A clone of it without a name, in that folder: one moment of what the page cache has, and no copy of
+ * bytes. -1 with errno where the file system cannot, or the folder may not be written. */
+int source_clone(const char *folder, int fd);
+
 /* The next run of bytes that are no hole, from offset and before size_bytes: FALSE if there are only
  * holes. Where the file system does not tell, everything is data. */
 gboolean source_next_data(int fd, guint64 offset, guint64 size_bytes, guint64 *ret_start,

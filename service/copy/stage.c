@@ -46,11 +46,12 @@ swapped_clear(Swapped *s)
     s->dev = s->ino = 0;
 }
 
+static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+
 /* ".NAME.filedup-XXXXXX", NAME cut so that it stays within NAME_MAX bytes. */
 static char *
 temporary_name(const char *name)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
     char suffix[sizeof MARK + RANDOM_CHARS] = MARK;
     gsize room = NAME_MAX - 1 - (sizeof suffix - 1);
 
@@ -68,6 +69,16 @@ is_temporary_name(const char *name)
 
     return name[0] == '.' && !strchr(name, '/') && n > sizeof MARK + RANDOM_CHARS &&
            strncmp(name + n - RANDOM_CHARS - (sizeof MARK - 1), MARK, sizeof MARK - 1) == 0;
+}
+
+gboolean
+stage_is_temporary_of(const char *temporary, const char *name)
+{
+    g_autofree char *ours = temporary_name(name);
+    gsize n = strlen(ours);
+
+    return strlen(temporary) == n && strncmp(temporary, ours, n - RANDOM_CHARS) == 0 &&
+           strspn(temporary + n - RANDOM_CHARS, letters) == RANDOM_CHARS;
 }
 
 static gboolean

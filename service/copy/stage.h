@@ -34,4 +34,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Stage, stage_free)
 /* Removes a swapped-out file, but only if the name still leads to that inode. */
 gboolean stage_discard(int folder_fd, const char *name, guint64 dev, guint64 ino, GError **error);
 
+/* Could `temporary` be what a restore of `name` calls its file? */
+gboolean stage_is_temporary_of(const char *temporary, const char *name);
+
 G_END_DECLS

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -37,6 +39,7 @@ typedef struct Scene {
     int touches; /* how often the progress callback changes the file */
     goffset touch_offset;
     gboolean truncate;
+    guint32 count_up;        /* a number at the start, then the same at the end */
     const char *replacement; /* is renamed to the name instead */
 } Scene;
 
@@ -70,6 +73,14 @@ let_the_clock_tick(void)
     }
 }
 
+static void
+put(const char *path, const void *data, gsize n, goffset offset)
+{
+    g_auto(Fd) fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    CU_ASSERT_TRUE(fd_pwrite_full(fd, data, n, offset));
+}
+
 /* A change from outside, in the middle of the read. */
 static void
 scene_progress(G_GNUC_UNUSED guint64 bytes, gpointer data)
@@ -82,6 +93,12 @@ scene_progress(G_GNUC_UNUSED guint64 bytes, gpointer data)
     let_the_clock_tick();
     if (s->replacement) {
         CU_ASSERT_EQUAL(rename(s->replacement, s->path), 0);
+        return;
+    }
+    if (s->count_up) {
+        put(s->path, &s->count_up, sizeof s->count_up, 0);
+        put(s->path, &s->count_up, sizeof s->count_up, s->touch_offset);
+        s->count_up++;
         return;
     }
     if (s->truncate) {
@@ -108,6 +125,7 @@ scene_clear(Scene *s)
 {
     g_free(s->path);
     g_clear_pointer(&s->q.attributes, g_bytes_unref);
+    g_clear_pointer(&s->q.sums, g_bytes_unref);
     g_free((gpointer) s->q.hash);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Scene, scene_clear)
@@ -121,12 +139,14 @@ record(Scene *s, const CaptureResult *r)
     s->q.hash = g_memdup2(r->hash, HASH_BYTES);
     g_clear_pointer(&s->q.attributes, g_bytes_unref);
     s->q.attributes = g_bytes_ref(r->attributes);
+    g_clear_pointer(&s->q.sums, g_bytes_unref);
+    s->q.sums = fd_to_bytes(r->sums, sums_length(r->stat.size_bytes), NULL);
 }
 
 static CaptureOutcome
 outcome(Scene *s)
 {
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
 
     capture_run(&s->q, &r);
     return r.outcome;
@@ -168,7 +188,7 @@ a_quiet_file_is_captured_with_its_sums_and_hash(void)
 
     for (gsize i = 0; i < G_N_ELEMENTS(sizes); i++) {
         g_auto(Scene) s = {0};
-        g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+        g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
         g_autofree char *data = pattern(sizes[i]);
         scene_init(&s, "file");
         unit_write(s.path, data, (gssize) sizes[i]);
@@ -184,7 +204,7 @@ static void
 what_is_as_recorded_is_not_sent_again(void)
 {
     g_auto(Scene) s = {0};
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
 
     scene_init(&s, "file");
     unit_write(s.path, "hello", 5);
@@ -209,7 +229,7 @@ static void
 a_changed_extended_attribute_is_a_change_of_attributes(void)
 {
     g_auto(Scene) s = {0};
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
 
     scene_init(&s, "file");
     unit_write(s.path, "hello", 5);
@@ -228,7 +248,7 @@ static void
 a_deleted_file_and_an_absent_folder_are_told_apart(void)
 {
     g_auto(Scene) s = {0};
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
 
     scene_init(&s, "file");
     CU_ASSERT_EQUAL(outcome(&s), CAPTURE_GONE);
@@ -250,7 +270,7 @@ a_deleted_file_and_an_absent_folder_are_told_apart(void)
 static void
 assert_refused(Scene *s, const char *why)
 {
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
 
     alarm(20); /* opening the pipe would hang */
     capture_run(&s->q, &r);
@@ -339,7 +359,7 @@ captures_only_mine(Scene *s)
     int captured = 0;
 
     for (int i = 0; i < 20000 && captured < 200; i++) {
-        g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+        g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
         capture_run(&s->q, &r);
         if (r.outcome != CAPTURE_CONTENT)
             continue;
@@ -417,8 +437,8 @@ static void
 a_file_open_for_writing_is_unstable_and_its_writer_named(void)
 {
     g_auto(Scene) s = {0};
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
-    g_auto(CaptureResult) fuzzy = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
+    g_auto(CaptureResult) fuzzy = {.sums = -1, .content = -1, .ranges = -1};
 
     scene_init(&s, "file");
     unit_write(s.path, "hello", 5);
@@ -441,7 +461,7 @@ static void
 a_shared_mapping_after_close_is_a_writer_too(void)
 {
     g_auto(Scene) s = {0};
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
 
     scene_init(&s, "file");
     unit_write(s.path, "hello", 5);
@@ -457,7 +477,7 @@ static void
 a_change_during_the_read_costs_a_second_one(void)
 {
     g_auto(Scene) s = {0};
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
     g_autofree char *data = pattern(3 * MIB);
 
     scene_init(&s, "file");
@@ -474,7 +494,7 @@ static void
 a_file_that_grows_or_shrinks_is_never_half_a_backup(void)
 {
     g_auto(Scene) s = {0};
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
     g_autofree char *data = pattern(3 * MIB);
 
     scene_init(&s, "file");
@@ -495,7 +515,7 @@ static void
 a_file_replaced_during_the_read_is_read_anew(void)
 {
     g_auto(Scene) s = {0};
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
     g_autofree char *data = pattern(3 * MIB), *replacement = unit_path("new");
 
     scene_init(&s, "file");
@@ -513,7 +533,7 @@ static void
 a_file_written_without_end_becomes_a_fuzzy_capture_after_five_rounds(void)
 {
     g_auto(Scene) s = {0};
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
     g_autofree char *data = pattern(MIB);
 
     scene_init(&s, "file");
@@ -535,7 +555,7 @@ static void
 large_content_goes_to_every_staged_file(void)
 {
     g_auto(Scene) s = {0};
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
     const gsize size = 9 * MIB + 77;
     g_autofree char *data = pattern(size);
     guint8 hash[HASH_BYTES];
@@ -573,7 +593,7 @@ static void
 a_store_that_cannot_take_it_fails_the_capture(void)
 {
     g_auto(Scene) s = {0};
-    g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
 
     scene_init(&s, "file");
     unit_write(s.path, "", 0);
@@ -584,6 +604,426 @@ a_store_that_cannot_take_it_fails_the_capture(void)
     CU_ASSERT_TRUE(g_error_matches(r.error, FILEDUP_ERROR, FILEDUP_ERROR_AGAIN));
 }
 
+/* Records the file as it is, without asking that it be captured: what a store would have of it. */
+static void
+record_file(Scene *s)
+{
+    g_autoptr(GBytes) file = unit_read(s->path);
+    g_autoptr(Sums) sums = sums_new(0);
+    guint8 hash[HASH_BYTES];
+
+    CU_ASSERT_EQUAL(filestat_read(AT_FDCWD, s->path, &s->q.recorded), 0);
+    sums_add(sums, g_bytes_get_data(file, NULL), g_bytes_get_size(file));
+    g_clear_pointer(&s->q.sums, g_bytes_unref);
+    s->q.sums = sums_finish(sums, hash);
+    g_free((gpointer) s->q.hash);
+    s->q.hash = g_memdup2(hash, HASH_BYTES);
+}
+
+/* The ranges of a capture, laid over the old content, make the file; they are whole blocks,
+ * ascending, apart from each other, and all that differs. */
+static GArray *
+assert_ranges(const CaptureResult *r, GBytes *old, const char *path)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) file = unit_read(path);
+    gsize n = g_bytes_get_size(file), n_old = g_bytes_get_size(old), n_content, n_ranges;
+    guint64 at = 0, end = 0;
+    guint8 hash[HASH_BYTES];
+
+    UNIT_NO_ERROR(r->error);
+    CU_ASSERT_EQUAL_FATAL(r->outcome, CAPTURE_RANGES);
+    CU_ASSERT_EQUAL(r->stat.size_bytes, n);
+    g_autoptr(GBytes) content = fd_to_bytes(r->content, RANGES_BUFFER_BYTES, &error);
+    UNIT_NO_ERROR(error);
+    g_autoptr(GBytes) list = fd_to_bytes(r->ranges, 16 * MIB, &error);
+    UNIT_NO_ERROR(error);
+    const guint8 *bytes = g_bytes_get_data(content, &n_content);
+    const Range *range = g_bytes_get_data(list, &n_ranges);
+    CU_ASSERT_EQUAL(n_ranges % sizeof *range, 0);
+    g_autofree guint8 *made = g_malloc0(n + 1);
+    memcpy(made, g_bytes_get_data(old, NULL), MIN(n, n_old));
+    GArray *found = g_array_new(FALSE, FALSE, sizeof *range);
+    for (gsize i = 0; i < n_ranges / sizeof *range; i++, range++) {
+        Range host = {GUINT64_FROM_LE(range->offset), GUINT64_FROM_LE(range->length),
+                      GUINT64_FROM_LE(range->zeros)};
+        g_array_append_val(found, host);
+        CU_ASSERT_TRUE(host.offset >= end && host.length > 0 && host.offset + host.length <= n);
+        CU_ASSERT_EQUAL(host.offset % SUM_BLOCK_BYTES, 0);
+        end = host.offset + host.length;
+        CU_ASSERT_TRUE(end % SUM_BLOCK_BYTES == 0 || end == n);
+        if (host.zeros) {
+            memset(made + host.offset, 0, host.length);
+            continue;
+        }
+        CU_ASSERT_TRUE_FATAL(at + host.length <= n_content);
+        memcpy(made + host.offset, bytes + at, host.length);
+        at += host.length;
+    }
+    CU_ASSERT_EQUAL(at, n_content);
+    CU_ASSERT_EQUAL(memcmp(made, g_bytes_get_data(file, NULL), n), 0);
+
+    g_autoptr(Sums) sums = sums_new(0);
+    sums_add(sums, made, n);
+    g_autoptr(GBytes) expected = sums_finish(sums, hash);
+    g_autoptr(GBytes) got = fd_to_bytes(r->sums, MIB, &error);
+    UNIT_NO_ERROR(error);
+    CU_ASSERT_TRUE(g_bytes_equal(expected, got));
+    CU_ASSERT_EQUAL(memcmp(hash, r->hash, HASH_BYTES), 0);
+    return found;
+}
+
+static void
+with_recorded_sums_only_what_differs_is_sent(void)
+{
+    g_auto(Scene) s = {0};
+    g_auto(CaptureResult) first = {.sums = -1, .content = -1, .ranges = -1};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
+    g_autofree char *data = pattern(12 * MIB + 100);
+
+    scene_init(&s, "file");
+    unit_write(s.path, data, 12 * MIB + 100);
+    capture_run(&s.q, &first);
+    CU_ASSERT_EQUAL_FATAL(first.outcome, CAPTURE_CONTENT);
+    record(&s, &first);
+    g_autoptr(GBytes) old = unit_read(s.path);
+    put(s.path, "one", 3, 0);
+    put(s.path, "two", 3, SUM_BLOCK_BYTES * 5 - 1); /* over the border of two blocks */
+    put(s.path, "end", 3, 12 * MIB + 97);
+    s.stage_calls = 0;
+    capture_run(&s.q, &r);
+    CU_ASSERT_EQUAL(r.quality, QUALITY_STABLE);
+    CU_ASSERT_EQUAL(s.stage_calls, 0);
+    g_autoptr(GArray) ranges = assert_ranges(&r, old, s.path);
+    CU_ASSERT_EQUAL_FATAL(ranges->len, 3);
+    CU_ASSERT_EQUAL(g_array_index(ranges, Range, 1).offset, SUM_BLOCK_BYTES * 4);
+    CU_ASSERT_EQUAL(g_array_index(ranges, Range, 1).length, SUM_BLOCK_BYTES * 2);
+    CU_ASSERT_EQUAL(g_array_index(ranges, Range, 2).length, 100);
+}
+
+static void
+nothing_differs_from_the_recorded_sums(void)
+{
+    g_auto(Scene) s = {0};
+    g_autofree char *data = pattern(9 * MIB);
+
+    scene_init(&s, "file");
+    unit_write(s.path, data, 9 * MIB);
+    record_file(&s);
+    s.q.flags = CAPTURE_COMPARE_CONTENT;
+    CU_ASSERT_EQUAL(outcome(&s), CAPTURE_UNCHANGED);
+    CU_ASSERT_EQUAL(chmod(s.path, 0601), 0);
+    CU_ASSERT_EQUAL(outcome(&s), CAPTURE_ATTRIBUTES);
+    unit_write(s.path, data, 9 * MIB); /* another inode, the same bytes */
+    CU_ASSERT_EQUAL(outcome(&s), CAPTURE_ATTRIBUTES);
+    CU_ASSERT_EQUAL(s.stage_calls, 0);
+}
+
+static void
+what_is_cut_off_is_told_by_the_size(void)
+{
+    g_auto(Scene) s = {0};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
+    g_autofree char *data = pattern(MIB);
+
+    scene_init(&s, "file");
+    unit_write(s.path, data, MIB);
+    record_file(&s);
+    g_autoptr(GBytes) old = unit_read(s.path);
+    CU_ASSERT_EQUAL(truncate(s.path, MIB / 2), 0);
+    capture_run(&s.q, &r);
+    g_autoptr(GArray) none = assert_ranges(&r, old, s.path);
+    CU_ASSERT_EQUAL(none->len, 0);
+    CU_ASSERT_EQUAL(truncate(s.path, MIB / 2 - 1), 0); /* the last block is another by its length */
+    capture_result_clear(&r);
+    capture_run(&s.q, &r);
+    g_autoptr(GArray) one = assert_ranges(&r, old, s.path);
+    CU_ASSERT_EQUAL(one->len, 1);
+}
+
+static void
+what_is_added_is_a_range_and_a_hole_takes_no_bytes(void)
+{
+    g_auto(Scene) s = {0};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
+    g_autofree char *data = pattern(MIB);
+    struct stat st;
+
+    scene_init(&s, "file");
+    unit_write(s.path, data, MIB - 10); /* its last block grows */
+    record_file(&s);
+    g_autoptr(GBytes) old = unit_read(s.path);
+    put(s.path, "tail", 4, 40 * MIB + 100);
+    capture_run(&s.q, &r);
+    g_autoptr(GArray) ranges = assert_ranges(&r, old, s.path);
+    CU_ASSERT_EQUAL_FATAL(ranges->len, 3);
+    CU_ASSERT_EQUAL(g_array_index(ranges, Range, 1).zeros, 1);
+    CU_ASSERT_EQUAL(g_array_index(ranges, Range, 1).offset, MIB);
+    CU_ASSERT_EQUAL(g_array_index(ranges, Range, 1).length, 39 * MIB);
+    CU_ASSERT_EQUAL(fstat(r.content, &st), 0);
+    CU_ASSERT_EQUAL(st.st_size, SUM_BLOCK_BYTES + 104);
+}
+
+static void
+a_hole_punched_into_data_is_a_range_of_zeros(void)
+{
+    g_auto(Scene) s = {0};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
+    g_autofree char *data = pattern(2 * MIB);
+
+    scene_init(&s, "file");
+    unit_write(s.path, data, 2 * MIB);
+    record_file(&s);
+    g_autoptr(GBytes) old = unit_read(s.path);
+    g_auto(Fd) fd = open(s.path, O_RDWR | O_CLOEXEC);
+    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 5 * SUM_BLOCK_BYTES) < 0) {
+        unit_skip("no holes can be punched here");
+        return;
+    }
+    fd_clear(fd_steal(&fd));
+    capture_run(&s.q, &r);
+    g_autoptr(GArray) ranges = assert_ranges(&r, old, s.path);
+    CU_ASSERT_EQUAL_FATAL(ranges->len, 3); /* the blocks at its edges are part hole, part data */
+    CU_ASSERT_EQUAL(g_array_index(ranges, Range, 0).zeros, 0);
+    CU_ASSERT_EQUAL(g_array_index(ranges, Range, 1).zeros, 1);
+    CU_ASSERT_EQUAL(g_array_index(ranges, Range, 1).length, 4 * SUM_BLOCK_BYTES);
+    CU_ASSERT_EQUAL(g_array_index(ranges, Range, 2).zeros, 0);
+}
+
+static void
+small_files_and_those_of_unfit_sums_are_sent_whole(void)
+{
+    g_auto(Scene) s = {0};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
+    g_autofree char *data = pattern(MIB);
+
+    scene_init(&s, "file");
+    unit_write(s.path, data, 256 * 1024);
+    record_file(&s);
+    put(s.path, "x", 1, 7);
+    capture_run(&s.q, &r);
+    assert_content(&r, s.path);
+
+    unit_write(s.path, data, MIB);
+    record_file(&s);
+    put(s.path, "x", 1, 7);
+    CU_ASSERT_EQUAL(outcome(&s), CAPTURE_RANGES);
+    s.q.flags = CAPTURE_UNCONDITIONAL;
+    CU_ASSERT_EQUAL(outcome(&s), CAPTURE_CONTENT);
+    s.q.flags = 0;
+    ((guint8 *) s.q.hash)[3] ^= 1; /* these sums are of something else */
+    CU_ASSERT_EQUAL(outcome(&s), CAPTURE_CONTENT);
+    ((guint8 *) s.q.hash)[3] ^= 1;
+    s.q.recorded.size_bytes += SUM_BLOCK_BYTES;
+    CU_ASSERT_EQUAL(outcome(&s), CAPTURE_CONTENT);
+}
+
+static void
+a_file_of_which_most_has_changed_is_sent_whole(void)
+{
+    g_auto(Scene) s = {0};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
+    g_autofree char *data = pattern(12 * MIB), *staged = unit_path("staged-0");
+
+    scene_init(&s, "file");
+    unit_write(s.path, data, MIB);
+    record_file(&s);
+    for (gsize i = 0; i < 12 * MIB; i++)
+        data[i] ^= 1;
+    put(s.path, data, MIB, 0);
+    capture_run(&s.q, &r);
+    assert_content(&r, s.path); /* all of it: no ranges, and no second reading */
+
+    unit_write(s.path, data, 12 * MIB);
+    record_file(&s);
+    for (gsize i = 0; i < 12 * MIB; i++)
+        data[i] ^= 1;
+    put(s.path, data, 5 * MIB, 0);
+    capture_result_clear(&r);
+    capture_run(&s.q, &r);
+    CU_ASSERT_EQUAL(r.outcome, CAPTURE_RANGES);
+    CU_ASSERT_EQUAL(s.stage_calls, 0);
+    put(s.path, data, 7 * MIB, 0);
+    capture_result_clear(&r);
+    capture_run(&s.q, &r);
+    CU_ASSERT_EQUAL(r.outcome, CAPTURE_CONTENT);
+    CU_ASSERT_EQUAL(r.quality, QUALITY_STABLE);
+    CU_ASSERT_EQUAL(r.content, -1);
+    CU_ASSERT_EQUAL(s.stage_calls, 1);
+    g_autoptr(GBytes) a = unit_read(staged), b = unit_read(s.path);
+    CU_ASSERT_TRUE(g_bytes_equal(a, b));
+}
+
+static void
+a_change_during_the_read_leaves_no_old_range_behind(void)
+{
+    g_auto(Scene) s = {0};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
+    g_autofree char *data = pattern(3 * MIB);
+
+    scene_init(&s, "file");
+    unit_write(s.path, data, 3 * MIB);
+    record_file(&s);
+    g_autoptr(GBytes) old = unit_read(s.path);
+    put(s.path, "x", 1, 2 * MIB);
+    s.touches = 1; /* before the block that the first round finds */
+    capture_run(&s.q, &r);
+    CU_ASSERT_EQUAL(r.quality, QUALITY_STABLE);
+    g_autoptr(GArray) ranges = assert_ranges(&r, old, s.path);
+    CU_ASSERT_EQUAL(ranges->len, 2);
+    s.touches = 1000;
+    CU_ASSERT_EQUAL(outcome(&s), CAPTURE_UNSTABLE);
+    s.touches = 1;
+    s.truncate = TRUE; /* small by the second round */
+    capture_result_clear(&r);
+    capture_run(&s.q, &r);
+    CU_ASSERT_EQUAL(r.stat.size_bytes, 10);
+    assert_content(&r, s.path);
+}
+
+static void
+a_writers_file_is_fuzzy_by_ranges_too(void)
+{
+    g_auto(Scene) s = {0};
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
+    g_autofree char *data = pattern(MIB);
+
+    scene_init(&s, "file");
+    unit_write(s.path, data, MIB);
+    record_file(&s);
+    g_autoptr(GBytes) old = unit_read(s.path);
+    put(s.path, "x", 1, 4711);
+    pid_t pid = writer_process(s.path, FALSE);
+    CU_ASSERT_EQUAL(outcome(&s), CAPTURE_UNSTABLE);
+    s.q.flags = CAPTURE_ALLOW_FUZZY;
+    capture_run(&s.q, &r);
+    end_child(pid);
+    CU_ASSERT_EQUAL(r.quality, QUALITY_FUZZY);
+    g_autoptr(GArray) ranges = assert_ranges(&r, old, s.path);
+    CU_ASSERT_EQUAL(ranges->len, 1);
+}
+
+/* Mounts a file system that can clone on <folder>/disk, for this process alone. */
+static gboolean
+mount_clones(void)
+{
+    g_autofree char *disk = unit_path("disk"), *image = unit_path("image");
+    g_autofree char *command = g_strdup_printf(
+        "PATH=$PATH:/usr/sbin:/sbin; truncate -s 320M '%s' && mkfs.xfs -q -m reflink=1 '%s' && "
+        "mount -o loop '%s' '%s'",
+        image, image, image, disk);
+
+    CU_ASSERT_EQUAL(mkdir(disk, 0700), 0);
+    const char *const argv[] = {"sh", "-c", command, NULL};
+    int status = -1;
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           g_spawn_sync(NULL, (char **) argv, NULL,
+                        G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL |
+                            G_SPAWN_STDERR_TO_DEV_NULL,
+                        NULL, NULL, NULL, NULL, &status, NULL) &&
+           status == 0;
+}
+
+/* The number at the start and the one at the end of a fuzzy capture of a file that is counted up
+ * while it is read. */
+static void
+capture_counted(Scene *s, CaptureFlags flags, guint32 *ret_first, guint32 *ret_last)
+{
+    g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
+
+    s->q.flags = flags;
+    s->touches = 1000;
+    s->count_up = 1;
+    capture_run(&s->q, &r);
+    CU_ASSERT_EQUAL_FATAL(r.outcome, CAPTURE_CONTENT);
+    CU_ASSERT_EQUAL(r.quality, QUALITY_FUZZY);
+    CU_ASSERT_TRUE(fd_pread_full(r.content, ret_first, sizeof *ret_first, 0));
+    CU_ASSERT_TRUE(fd_pread_full(r.content, ret_last, sizeof *ret_last, s->touch_offset));
+}
+
+static void
+where_files_can_be_cloned_a_fuzzy_capture_is_one_instant(void)
+{
+    g_auto(Scene) s = {0};
+    g_autofree char *disk = unit_path("disk"), *data = pattern(6 * MIB);
+    guint32 first, last;
+
+    if (!mount_clones()) {
+        unit_skip("no loop device with xfs here");
+        return;
+    }
+    scene_init(&s, "disk/file");
+    s.q.folder = disk;
+    s.q.name = "file";
+    s.touch_offset = 5 * MIB;
+    unit_write(s.path, data, 6 * MIB);
+    pid_t pid = writer_process(s.path, FALSE);
+    capture_counted(&s, CAPTURE_PER_WRITE, &first, &last);
+    CU_ASSERT_TRUE(last > first); /* the end was read later than the start */
+    capture_counted(&s, CAPTURE_ALLOW_FUZZY, &first, &last);
+    CU_ASSERT_EQUAL(last, first);
+    end_child(pid);
+    CU_ASSERT_EQUAL(umount2(disk, 0), 0); /* no clone of it is left open */
+}
+
+/* One of: bytes, a new size, a hole. */
+static void
+change_at_random(int fd, GRand *rand, gsize size)
+{
+    g_autofree guint8 *data = NULL;
+    gsize offset = (gsize) g_rand_int_range(rand, 0, (gint32) size + 1);
+    gsize n = (gsize) g_rand_int_range(rand, 1, g_rand_boolean(rand) ? 100 : 200000);
+
+    switch (g_rand_int_range(rand, 0, 6)) {
+    case 0:
+        CU_ASSERT_EQUAL(ftruncate(fd, (off_t) g_rand_int_range(rand, 300000, 3 * MIB)), 0);
+        break;
+    case 1:
+        (void) fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) offset, (off_t) n);
+        break;
+    default:
+        data = g_malloc(n);
+        for (gsize i = 0; i < n; i++)
+            data[i] = (guint8) g_rand_int(rand);
+        CU_ASSERT_TRUE(fd_pwrite_full(fd, data, n, (goffset) offset));
+    }
+}
+
+static void
+ranges_laid_over_the_old_content_make_the_new_one(void)
+{
+    guint32 seed = g_random_int();
+    g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
+    g_auto(Scene) s = {0};
+    int by_ranges = 0;
+
+    g_print("    seed %u\n", seed);
+    scene_init(&s, "file");
+    unit_write(s.path, "", 0);
+    CU_ASSERT_EQUAL(truncate(s.path, MIB), 0);
+    for (int i = 0; i < 200; i++) {
+        g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
+        record_file(&s);
+        g_autoptr(GBytes) old = unit_read(s.path);
+        g_auto(Fd) fd = open(s.path, O_RDWR | O_CLOEXEC);
+        for (int changes = g_rand_int_range(rand, 1, 5); changes > 0; changes--)
+            change_at_random(fd, rand, s.q.recorded.size_bytes);
+        fd_clear(fd_steal(&fd));
+        s.q.flags = CAPTURE_COMPARE_CONTENT;
+        capture_run(&s.q, &r);
+        if (r.outcome == CAPTURE_RANGES) {
+            g_autoptr(GArray) ranges = assert_ranges(&r, old, s.path);
+            by_ranges++;
+        } else if (r.outcome == CAPTURE_CONTENT) {
+            assert_content(&r, s.path);
+        } else {
+            g_autoptr(GBytes) now = unit_read(s.path);
+            CU_ASSERT_TRUE(g_bytes_equal(old, now));
+        }
+    }
+    CU_ASSERT_TRUE(by_ranges > 150);
+}
+
 static void
 holes_stay_holes(void)
 {
@@ -591,7 +1031,7 @@ holes_stay_holes(void)
 
     for (int i = 0; i < 2; i++) {
         g_auto(Scene) s = {0};
-        g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+        g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
         g_autofree char *staged = unit_path("staged-0");
         struct stat st;
         scene_init(&s, i ? "large" : "small");
@@ -634,7 +1074,7 @@ capture_as_nobody(Scene *s)
     pid_t pid = fork();
 
     if (pid == 0) {
-        g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+        g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
         if (!principal_become(NOBODY, NULL))
             _exit(3);
         capture_run(&s->q, &r);
@@ -686,7 +1126,7 @@ where_no_lease_is_to_be_had_the_last_change_must_lie_back(void)
     unit_write(s.path, "hello", 5);
     pid_t pid = fork();
     if (pid == 0) {
-        g_auto(CaptureResult) r = {.sums = -1, .content = -1};
+        g_auto(CaptureResult) r = {.sums = -1, .content = -1, .ranges = -1};
         if (setresuid(NOBODY, NOBODY, NOBODY) < 0)
             _exit(1);
         capture_run(&s.q, &r);
@@ -715,6 +1155,17 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_file_written_without_end_becomes_a_fuzzy_capture_after_five_rounds),
     UNIT_TEST(large_content_goes_to_every_staged_file),
     UNIT_TEST(a_store_that_cannot_take_it_fails_the_capture),
+    UNIT_TEST(with_recorded_sums_only_what_differs_is_sent),
+    UNIT_TEST(nothing_differs_from_the_recorded_sums),
+    UNIT_TEST(what_is_cut_off_is_told_by_the_size),
+    UNIT_TEST(what_is_added_is_a_range_and_a_hole_takes_no_bytes),
+    UNIT_TEST(a_hole_punched_into_data_is_a_range_of_zeros),
+    UNIT_TEST(small_files_and_those_of_unfit_sums_are_sent_whole),
+    UNIT_TEST(a_file_of_which_most_has_changed_is_sent_whole),
+    UNIT_TEST(a_change_during_the_read_leaves_no_old_range_behind),
+    UNIT_TEST(a_writers_file_is_fuzzy_by_ranges_too),
+    UNIT_TEST(where_files_can_be_cloned_a_fuzzy_capture_is_one_instant),
+    UNIT_TEST(ranges_laid_over_the_old_content_make_the_new_one),
     UNIT_TEST(holes_stay_holes),
     UNIT_TEST(names_are_bytes),
     UNIT_TEST(a_user_captures_only_what_the_user_may_read),

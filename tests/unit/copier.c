@@ -304,6 +304,68 @@ large_captures_ask_for_staged_files_and_others_wait(void)
     CU_ASSERT_EQUAL(code, FILEDUP_ERROR_AGAIN);
 }
 
+/* As if a store had it: asks for what differs from the recorded sums. */
+static void
+ask_difference(Child *c, guint64 job, const char *name, const FileStat *recorded, GBytes *sums)
+{
+    gsize n;
+    const void *data = g_bytes_get_data(sums, &n);
+    guint8 hash[HASH_BYTES];
+    g_auto(Fd) fd = fd_from_bytes("sums", data, n, NULL);
+    int fds[] = {fd};
+
+    sums_hash(sums, recorded->size_bytes, hash);
+    ask(c, MESSAGE_DAEMON_CAPTURE,
+        g_variant_new("(t@ay@ayu@" FILESTAT_TYPE "@ay@ay)", job, path_to_variant(unit_folder()),
+                      path_to_variant(name), 0, filestat_to_variant(recorded),
+                      g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, hash, HASH_BYTES, 1),
+                      g_variant_new_fixed_array(G_VARIANT_TYPE_BYTE, NULL, 0, 1)),
+        fds, 1);
+}
+
+static void
+with_recorded_sums_the_answer_is_ranges(void)
+{
+    g_auto(Child) c = {0};
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = unit_path("file"), *data = g_malloc0(MIB);
+    g_autoptr(Sums) summing = sums_new(0);
+    guint8 hash[HASH_BYTES];
+    FileStat recorded;
+    guint64 job;
+    gint32 code;
+
+    unit_write(path, data, MIB);
+    CU_ASSERT_EQUAL(filestat_read(AT_FDCWD, path, &recorded), 0);
+    sums_add(summing, data, MIB);
+    g_autoptr(GBytes) sums = sums_finish(summing, hash);
+    memcpy(data + 3 * SUM_BLOCK_BYTES + 5, "hello", 5);
+    unit_write(path, data, MIB);
+    child_start(&c, geteuid());
+    ask_difference(&c, 1, "file", &recorded, sums);
+    g_autoptr(Message) m = answer(&c, MESSAGE_COPIER_CAPTURED);
+    CU_ASSERT_EQUAL(captured_outcome(m, &job, &code), CAPTURE_RANGES);
+    CU_ASSERT_EQUAL_FATAL(m->n_fds, 3);
+    g_autoptr(GBytes) all = fd_to_bytes(m->fds[0], MIB, &error);
+    g_autoptr(GBytes) content = fd_to_bytes(m->fds[1], MIB, &error);
+    g_autoptr(GBytes) ranges = fd_to_bytes(m->fds[2], MIB, &error);
+    UNIT_NO_ERROR(error);
+    CU_ASSERT_EQUAL(g_bytes_get_size(all), sums_length(MIB));
+    CU_ASSERT_EQUAL_FATAL(g_bytes_get_size(content), SUM_BLOCK_BYTES);
+    CU_ASSERT_EQUAL(
+        memcmp(g_bytes_get_data(content, NULL), data + 3 * SUM_BLOCK_BYTES, SUM_BLOCK_BYTES), 0);
+    CU_ASSERT_EQUAL_FATAL(g_bytes_get_size(ranges), sizeof(Range));
+    const Range *range = g_bytes_get_data(ranges, NULL);
+    CU_ASSERT_EQUAL(GUINT64_FROM_LE(range->offset), 3 * SUM_BLOCK_BYTES);
+    CU_ASSERT_EQUAL(GUINT64_FROM_LE(range->length), SUM_BLOCK_BYTES);
+
+    recorded.size_bytes = 1; /* more sums than that can have: not used, and not believed */
+    ask_difference(&c, 2, "file", &recorded, sums);
+    g_autoptr(Message) whole = answer(&c, MESSAGE_COPIER_CAPTURED);
+    CU_ASSERT_EQUAL(captured_outcome(whole, &job, &code), CAPTURE_CONTENT);
+    CU_ASSERT_EQUAL(whole->n_fds, 2);
+}
+
 static void
 a_copier_that_waits_for_a_staged_file_can_be_stopped(void)
 {
@@ -444,6 +506,7 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_user_needs_to_be_able_to_write_the_file),
     UNIT_TEST(captures_are_answered_with_sealed_memory),
     UNIT_TEST(large_captures_ask_for_staged_files_and_others_wait),
+    UNIT_TEST(with_recorded_sums_the_answer_is_ranges),
     UNIT_TEST(a_copier_that_waits_for_a_staged_file_can_be_stopped),
     UNIT_TEST(a_copier_is_its_principal),
     UNIT_TEST(a_restore_swaps_and_a_discard_removes_what_it_swapped_out),

@@ -1,4 +1,4 @@
-UNIT_TESTS += unit-attributes unit-capture unit-copier unit-restore unit-stable unit-stage
+UNIT_TESTS += unit-attributes unit-capture unit-copier unit-ranges unit-restore unit-stable unit-stage
 COPY_UNIT_LDADD = libunit.a libcopy.a libbase.a $(UNIT_LIBS)
 unit_attributes_SOURCES = tests/unit/attributes.c
 unit_attributes_CFLAGS = $(UNIT_CFLAGS)
@@ -9,6 +9,9 @@ unit_capture_LDADD = $(COPY_UNIT_LDADD)
 unit_copier_SOURCES = tests/unit/copier.c
 unit_copier_CFLAGS = $(UNIT_CFLAGS)
 unit_copier_LDADD = $(COPY_UNIT_LDADD)
+unit_ranges_SOURCES = tests/unit/ranges.c
+unit_ranges_CFLAGS = $(UNIT_CFLAGS)
+unit_ranges_LDADD = $(COPY_UNIT_LDADD)
 unit_restore_SOURCES = tests/unit/restore.c
 unit_restore_CFLAGS = $(UNIT_CFLAGS)
 unit_restore_LDADD = $(COPY_UNIT_LDADD)

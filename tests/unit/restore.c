@@ -588,6 +588,56 @@ a_user_does_not_swap_out_what_could_not_be_kept(void)
     CU_ASSERT_EQUAL(status, 0);
 }
 
+static gboolean
+exists(const char *name)
+{
+    g_autofree char *path = unit_path(name);
+
+    return access(path, F_OK) == 0;
+}
+
+static void
+only_leftovers_with_the_restored_content_are_swept(void)
+{
+    static const char *const stay[] = {".file.filedup-other1",  /* what was there, perhaps */
+                                       ".file.filedup-short1",  /* cut short               */
+                                       ".file.filedup-linked",  /* has another name too    */
+                                       ".file.filedup-in0use",  /* somebody has it open    */
+                                       ".file.filedup-UPPER1",  /* not such a name         */
+                                       ".other.filedup-abcdef", /* of another file         */
+                                       ".file.filedup-toolong"};
+    g_auto(Scene) s = {0};
+    g_auto(RestoreResult) r = {0};
+    g_autoptr(GError) error = NULL;
+    g_autofree char *same = unit_path(".file.filedup-same01"), *name = unit_path("second");
+    g_autofree char *linked = unit_path(stay[2]), *used = unit_path(stay[3]);
+
+    scene_init(&s);
+    unit_write(s.path, "old", 3);
+    unit_write(same, s.data, SIZE);
+    for (gsize i = 0; i < G_N_ELEMENTS(stay); i++) {
+        g_autofree char *path = unit_path(stay[i]);
+        s.data[SIZE - 1] ^= i == 0;
+        unit_write(path, s.data, i == 1 ? SIZE - 1 : SIZE);
+        s.data[SIZE - 1] ^= i == 0;
+    }
+    CU_ASSERT_EQUAL(link(linked, name), 0);
+    g_auto(Fd) user = open(used, O_RDONLY | O_CLOEXEC);
+    CU_ASSERT_TRUE(restore_run(&s.q, &r, &error));
+    UNIT_NO_ERROR(error);
+    assert_restored(&s);
+    CU_ASSERT_FALSE(exists(".file.filedup-same01"));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(r.note);
+    CU_ASSERT_PTR_NULL(strstr(r.note, "same01"));
+    for (gsize i = 0; i < G_N_ELEMENTS(stay); i++) {
+        CU_ASSERT_TRUE(exists(stay[i]));
+        CU_ASSERT_EQUAL(strstr(r.note, stay[i]) != NULL, i < 4);
+    }
+    CU_ASSERT_PTR_NOT_NULL_FATAL(r.swapped.name); /* the caller saves and removes it */
+    CU_ASSERT_PTR_NULL(strstr(r.note, r.swapped.name));
+    CU_ASSERT_TRUE(exists(r.swapped.name));
+}
+
 static const UnitTest tests[] = {
     UNIT_TEST(a_deleted_file_comes_back),
     UNIT_TEST(what_was_there_is_kept_beside_it),
@@ -605,5 +655,6 @@ static const UnitTest tests[] = {
     UNIT_TEST(what_is_no_regular_file_is_left_alone),
     UNIT_TEST(holes_come_back_as_holes),
     UNIT_TEST(a_user_does_not_swap_out_what_could_not_be_kept),
+    UNIT_TEST(only_leftovers_with_the_restored_content_are_swept),
 };
 UNIT_MAIN("restore", tests)

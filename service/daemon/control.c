@@ -236,7 +236,7 @@ take_over(const char *path, GError **error)
 }
 
 Control *
-control_new(Manager *m, GError **error)
+control_new(Manager *m, Drills *drills, GError **error)
 {
     const Settings *settings = manager_settings(m);
     g_autofree char *folder = g_path_get_dirname(settings->socket_path);
@@ -269,7 +269,7 @@ control_new(Manager *m, GError **error)
         return NULL;
     }
     c->skeleton = filedup_manager1_skeleton_new();
-    c->methods = methods_new(m, c->skeleton);
+    c->methods = methods_new(m, drills, c->skeleton);
     g_signal_connect(c->skeleton, "handle-subscribe", G_CALLBACK(on_subscribe), c);
     g_signal_connect(c->service, "incoming", G_CALLBACK(on_incoming), c);
     g_socket_service_start(c->service);

@@ -4,6 +4,7 @@
 
 #include <gio/gio.h>
 
+#include "daemon/drills.h"
 #include "daemon/manager.h"
 
 G_BEGIN_DECLS
@@ -12,7 +13,7 @@ typedef struct Control Control;
 
 /* Listens. Another daemon that answers on the socket is BUSY; a socket that nobody answers is taken
  * over. */
-Control *control_new(Manager *m, GError **error);
+Control *control_new(Manager *m, Drills *drills, GError **error);
 void     control_free(Control *c);
 
 /* For ManagerEvents. */

@@ -40,6 +40,7 @@
 typedef struct Daemon {
     Settings *settings;
     Manager *manager;
+    Drills *drills;
     Control *control;
     GMainLoop *loop;
     int lock_fd;
@@ -161,7 +162,7 @@ on_watchdog(gpointer data)
 
     for (GList *l = entries; l; l = l->next) {
         const Entry *e = l->data;
-        trouble += e->result == RESULT_FAILED || e->stuck_job != 0;
+        trouble += e->result == RESULT_FAILED || e->stuck_job != 0 || e->told_suspicion != 0;
     }
     g_autofree char *text = g_strdup_printf("WATCHDOG=1\nSTATUS=%u files protected, %u in trouble",
                                             g_list_length(entries), trouble);
@@ -254,7 +255,8 @@ start(Daemon *d, GError **error)
     d->manager = manager_new(d->settings, unclean, &events, d, error);
     if (!d->manager)
         return FALSE;
-    d->control = control_new(d->manager, error);
+    d->drills = drills_new(d->manager);
+    d->control = control_new(d->manager, d->drills, error);
     if (!d->control)
         return FALSE;
 
@@ -288,6 +290,7 @@ run(Daemon *d)
         g_message("filedupd has stopped");
     }
     control_free(d->control);
+    drills_free(d->drills);
     manager_free(d->manager);
     fd_clear(d->lock_fd);
     g_main_loop_unref(d->loop);

@@ -13,8 +13,8 @@
 
 static const char *const backup_names[BACKUP_COUNT] = {"on-close", "per-write"};
 static const char *const recover_names[RECOVER_COUNT] = {"auto", "manual", "notify"};
-static const char *const row_keys[] = {"path",    "backup", "recover", "to",    "retries",
-                                       "timeout", "keep",   "uid",     "state", NULL};
+static const char *const row_keys[] = {"path", "backup",    "recover", "to",  "retries", "timeout",
+                                       "keep", "keep-last", "max-lag", "uid", "state",   NULL};
 
 void
 row_free(Row *row)
@@ -52,7 +52,14 @@ row_equal(const Row *a, const Row *b)
     return g_str_equal(a->path, b->path) && a->backup == b->backup && a->recover == b->recover &&
            a->principal == b->principal && names_equal(a->to, b->to) && a->retries == b->retries &&
            a->timeout_sec == b->timeout_sec && g_str_equal(a->keep, b->keep) &&
+           a->keep_last == b->keep_last && a->max_lag_sec == b->max_lag_sec &&
            a->suspended == b->suspended;
+}
+
+guint
+row_max_lag_sec(const Row *row)
+{
+    return row->max_lag_sec ? row->max_lag_sec : row->backup == BACKUP_PER_WRITE ? 1 : 60;
 }
 
 const char *
@@ -182,6 +189,8 @@ row_from_setting(const config_setting_t *group, uid_t principal, gboolean own, G
         !settings_get_string(group, "keep", &keep, error) || !read_modes(group, row, error) ||
         !settings_get_number(group, "retries", 0, ENTRY_RETRIES_MAX, &row->retries, error) ||
         !settings_get_number(group, "timeout", 1, ENTRY_TIMEOUT_MAX, &row->timeout_sec, error) ||
+        !settings_get_number(group, "keep-last", 0, ENTRY_KEEP_LAST_MAX, &row->keep_last, error) ||
+        !settings_get_number(group, "max-lag", 1, ENTRY_MAX_LAG_MAX, &row->max_lag_sec, error) ||
         !settings_get_number(group, "uid", 0, G_MAXINT, &uid, error) ||
         !read_stores(group, &row->to, error))
         return NULL;
@@ -235,6 +244,10 @@ row_to_setting(const Row *row, config_setting_t *list)
     set_number(group, "retries", row->retries);
     set_number(group, "timeout", row->timeout_sec);
     set_string(group, "keep", row->keep);
+    if (row->keep_last)
+        set_number(group, "keep-last", row->keep_last);
+    if (row->max_lag_sec)
+        set_number(group, "max-lag", row->max_lag_sec);
     if (row->suspended)
         set_string(group, "state", "suspended");
 }

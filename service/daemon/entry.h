@@ -24,6 +24,8 @@ typedef enum { PENDING_NONE, PENDING_UPDATE, PENDING_SUSPEND, PENDING_DELETE } P
 #define ENTRY_TIMEOUT_MAX     86400
 #define ENTRY_KEEP_DEFAULT    "24h 7d 4w 12m"
 #define ENTRY_STORES_MAX      8
+#define ENTRY_KEEP_LAST_MAX   1000000
+#define ENTRY_MAX_LAG_MAX     86400
 
 /* What a row says; what is compared when the table changes. */
 typedef struct Row {
@@ -35,6 +37,8 @@ typedef struct Row {
     guint       retries;
     guint       timeout_sec;
     char       *keep;
+    guint       keep_last;   /* points that stay whatever their age; 0: not set */
+    guint       max_lag_sec; /* 0: not set; row_max_lag_sec() is in effect      */
     gboolean    suspended;
     char       *source;    /* the file that declares it; read-only here unless it is our own table */
     gboolean    declared;  /* by the settings or entries.d */
@@ -44,6 +48,9 @@ void     row_free(Row *row);
 Row     *row_copy(const Row *row);
 gboolean row_equal(const Row *a, const Row *b);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Row, row_free)
+
+/* How far the backup may be behind its file. */
+guint row_max_lag_sec(const Row *row);
 
 const char *backup_mode_name(BackupMode mode);
 const char *recover_mode_name(RecoverMode mode);
@@ -77,6 +84,14 @@ typedef struct Target {
     gint64      time_usec;
     char       *mirror;          /* relative to the store */
     guint64     sequence;
+    guint       suspicion;       /* Suspicion bits: its newest content may not be wanted */
+    gint64      suspicious_usec; /* since the epoch                                      */
+    guint64     good_point;      /* the content before, which is kept for it             */
+    guint64     compare;     /* the generation whose capture reads whatever the stat says; or 0 */
+    gboolean    send_whole;      /* it has not what it said it has: nothing relative to that */
+    guint64     marked; /* sequence of the content that stood still and has become a point */
+    gint64      behind_usec; /* since the epoch: the file has, or may have, what is not durable here
+                                since then; 0: nothing */
 } Target;
 
 typedef struct Entry {
@@ -95,7 +110,6 @@ typedef struct Entry {
     /* A generation is a reason to look at the file; events of the watcher are counted apart, since
      * they alone can spoil a capture. */
     guint64  generation, event_serial;
-    gboolean compare_content; /* the next capture reads whatever the stat says */
 
     struct Transfer *transfer; /* the capture that runs now, or NULL          */
     struct Recovery *recovery; /* the restore that runs now, or NULL          */
@@ -117,7 +131,10 @@ typedef struct Entry {
     char     *error;
     guint     failures, unstable; /* in a row */
     guint     attempts;           /* transfers that have ended */
+    gboolean  told_failed;        /* the event of its failure waits for that of its end */
+    guint     told_suspicion;     /* Suspicion bits of which an event has told */
     gint64    last_fuzzy_usec; /* CLOCK_MONOTONIC of the last fuzzy capture, or 0 */
+    gint64    captured_usec;   /* CLOCK_MONOTONIC of the last capture that succeeded, or 0 */
     gint64    gone_since_usec; /* CLOCK_MONOTONIC, or 0 */
     gboolean  confirm_gone;    /* it was seen gone again after the settling time */
     gboolean  absent;          /* its folder is not there, or another file system is */
@@ -125,6 +142,7 @@ typedef struct Entry {
     guint64   stuck_job;       /* of a copier that will not die, or 0 */
     char     *writer;
     gint64    current_usec; /* since the epoch: the content of that moment is durable everywhere */
+    gint64 capture_usec; /* since the epoch: when the running capture began */
     PendingChange pending;
 } Entry;
 

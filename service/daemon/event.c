@@ -13,6 +13,8 @@
 #define ID_RESTORED         "7c0b3c1c9d6f4b0e8a5e0c6f2f1d4a03"
 #define ID_RESTORE_FAILED   "7c0b3c1c9d6f4b0e8a5e0c6f2f1d4a04"
 #define ID_NOT_WATCHED      "7c0b3c1c9d6f4b0e8a5e0c6f2f1d4a05"
+#define ID_SUSPICIOUS       "7c0b3c1c9d6f4b0e8a5e0c6f2f1d4a06"
+#define ID_DRILL_FAILED     "7c0b3c1c9d6f4b0e8a5e0c6f2f1d4a07"
 
 static void emit(GLogLevelFlags level, const char *id, const Entry *e, const char *format, ...)
     G_GNUC_PRINTF(4, 5);
@@ -56,6 +58,35 @@ void
 event_restore_failed(const Entry *e, const char *why)
 {
     emit(G_LOG_LEVEL_WARNING, ID_RESTORE_FAILED, e, "restore failed: %s", why);
+}
+
+char *
+event_suspicion_note(guint suspicion)
+{
+    return g_strdup(
+        !suspicion                       ? ""
+        : suspicion == SUSPICION_EMPTIED ? "it had content, and has none"
+        : suspicion == SUSPICION_ENCRYPTED
+            ? "most of it was rewritten with what cannot be compressed, as by encryption"
+            : "it was emptied, or rewritten as by encryption");
+}
+
+void
+event_suspicious(const Entry *e, guint suspicion)
+{
+    g_autofree char *note = event_suspicion_note(suspicion);
+
+    emit(G_LOG_LEVEL_WARNING, ID_SUSPICIOUS, e,
+         "a suspicious change: %s; the content before is kept and nothing of it is thinned until "
+         "'filedup approve'",
+         note);
+}
+
+void
+event_drill_failed(const Entry *e, const char *why)
+{
+    emit(G_LOG_LEVEL_WARNING, ID_DRILL_FAILED, e,
+         "a restore to scratch, made to see whether it can be had, failed: %s", why);
 }
 
 char *

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/path.h"
 #include "daemon/manager.h"
+#include "daemon/target.h"
 #include "daemon/transfer.h"
 
 typedef struct Trial {
@@ -192,7 +193,9 @@ need_store(Manager *m, const char *name)
         return store;
     /* Only the default store makes itself: an empty folder of another one may be a mount point. */
     gboolean create = !row->uuid[0] && !row->declared && g_str_equal(name, DEFAULT_STORE_NAME);
-    return stores_add(m->stores, row->name, row->path, row->uuid, create);
+    store = stores_add(m->stores, row->name, row->path, row->uuid, create);
+    store_set_limit(store, row->max_size_bytes);
+    return store;
 }
 
 static void
@@ -249,6 +252,8 @@ differs_lightly(const Row *a, const Row *b)
     same->timeout_sec = b->timeout_sec;
     g_free(same->keep);
     same->keep = g_strdup(b->keep);
+    same->keep_last = b->keep_last;
+    same->max_lag_sec = b->max_lag_sec;
     return row_equal(same, b);
 }
 
@@ -265,11 +270,15 @@ reconcile(Manager *m)
             end_entry(m, e);
             continue;
         }
+        gboolean policy =
+            !g_str_equal(e->row->keep, row->keep) || e->row->keep_last != row->keep_last;
         Row *copy = row_copy(row);
         g_hash_table_steal(m->entries, e->row->path);
         row_free(e->row);
         e->row = copy;
         g_hash_table_insert(m->entries, e->row->path, e);
+        if (policy)
+            targets_tell_policy(e);
     }
     for (GList *l = rows; l; l = l->next) {
         Row *row = l->data;
@@ -285,8 +294,10 @@ start_stores(Manager *m)
 {
     for (guint i = 0; i < m->table->stores->len; i++) {
         const StoreRow *row = m->table->stores->pdata[i];
-        if (row->uuid[0] || row->declared)
-            (void) need_store(m, row->name);
+        Store *store = row->uuid[0] || row->declared ? need_store(m, row->name)
+                                                     : stores_find(m->stores, row->name);
+        if (store)
+            store_set_limit(store, row->max_size_bytes);
     }
 }
 
@@ -569,6 +580,30 @@ manager_remove_store(Manager *m, const char *name, GError **error)
     return TRUE;
 }
 
+gboolean
+manager_limit_store(Manager *m, const char *name, guint64 bytes, GError **error)
+{
+    StoreRow *row = table_find_store(m->table, name);
+    Store *store = stores_find(m->stores, name);
+
+    if (!row)
+        return throw_error(error, FILEDUP_ERROR_NO_ENTRY, "there is no store \"%s\"", name);
+    if (row->declared)
+        return throw_error(error, FILEDUP_ERROR_REFUSED,
+                           "store \"%s\" is declared in the settings: change it there, then reload "
+                           "the daemon",
+                           name);
+    guint64 before = row->max_size_bytes;
+    row->max_size_bytes = bytes;
+    if (!table_save(m->table, m->settings, error)) {
+        row->max_size_bytes = before;
+        return FALSE;
+    }
+    if (store)
+        store_set_limit(store, bytes);
+    return TRUE;
+}
+
 /* ---- queries ---- */
 
 const Settings *
@@ -620,9 +655,14 @@ manager_is_comparing(Manager *m)
     gpointer value;
 
     g_hash_table_iter_init(&iter, m->entries);
-    while (g_hash_table_iter_next(&iter, NULL, &value))
-        if (((Entry *) value)->compare_content && !((Entry *) value)->row->suspended)
-            return TRUE;
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const Entry *e = value;
+        for (guint i = 0; i < e->targets->len && !e->row->suspended; i++) {
+            const Target *t = e->targets->pdata[i];
+            if (t->compare) /* also of a store that is not there: it is compared when it is back */
+                return TRUE;
+        }
+    }
     return FALSE;
 }
 

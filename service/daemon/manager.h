@@ -49,6 +49,8 @@ typedef void (*ManagerStoreFunc)(const char *note, const GError *error, gpointer
 void     manager_add_store(Manager *m, const char *name, const char *path, ManagerStoreFunc func,
                            gpointer data);
 gboolean manager_remove_store(Manager *m, const char *name, GError **error);
+/* How much the store may take in all, 0: no limit. */
+gboolean manager_limit_store(Manager *m, const char *name, guint64 bytes, GError **error);
 guint    manager_count_rows(Manager *m, const Store *store);
 
 G_END_DECLS

@@ -2,7 +2,7 @@
  *
  * STATES  WAITING -> SAVING (in place only: what is there becomes a point first)
  *                 -> FETCHING (the keeper hands out the content)
- *                 -> HOLDING (the store's newest content will not be replaced by what comes next)
+ *                 -> MARKING (a fuzzy newest content becomes a point)
  *                 -> RESTORING (the copier stages, swaps, verifies)
  *                 -> KEEPING (what was swapped out becomes a point)
  *                 -> DISCARDING (only then is it removed) -> done
@@ -10,8 +10,10 @@
  * store's newest content. If the power fails between the swap and the point, it stands under its
  * temporary name beside the file.
  * INVARIANT 2: the store's newest content outlives the restore. A file that is half written in place,
- * or an older point, is captured in its turn and takes the mirror; so before the first byte is written
- * the file is recorded as deleted, and the newest content becomes a point when the next one comes.
+ * or an older point, is captured in its turn and takes the mirror. A stable content that is superseded
+ * stays as a point, and policies thin none that was the newest within the last hour: it needs nothing.
+ * A fuzzy one would be merged away, so before the first byte is written it is marked, and stays as
+ * others do.
  */
 
 #include "config.h"
@@ -39,6 +41,7 @@ struct Recovery {
     uid_t caller;
     RestoreFlags flags;
     guint64 point;
+    gint64 at_usec;
     Store *store;
     int target_fd;
     RecoveryFunc func;
@@ -47,7 +50,7 @@ struct Recovery {
     Target *target;
     gboolean newest;        /* the content that comes back is the newest one */
     FileStat saved_stat;    /* in place: of what was saved; ino 0 if nothing was */
-    int source_fd, sums_fd; /* while HOLDING */
+    int source_fd, sums_fd; /* while MARKING */
     guint64 copier_job, store_job;
     Transfer *transfer;
     char *swapped;
@@ -298,39 +301,33 @@ restore(Recovery *r)
 }
 
 static void
-on_held(const TransferResult *t, gpointer data)
+on_marked(G_GNUC_UNUSED Store *store, Message *m, const GError *failure, gpointer data)
 {
     Recovery *r = data;
+    g_autoptr(GError) error = failure ? g_error_copy(failure) : NULL;
 
-    r->transfer = NULL;
-    if (!t->targets[0].durable) {
-        g_autofree char *text =
-            g_strdup_printf("the store's newest content could not be made safe first: %s",
-                            t->targets[0].error ? t->targets[0].error : "not stored");
+    r->store_job = 0;
+    if (m) {
+        g_autoptr(GVariant) outcome = g_variant_get_child_value(m->body, 1);
+        (void) message_error_check(outcome, NULL, &error);
+    }
+    if (error) {
+        g_autofree char *text = g_strdup_printf(
+            "the store's newest content could not be made safe first: %s", error->message);
         fail(r, FILEDUP_ERROR_AGAIN, text);
         return;
     }
-    r->target->state = STORED_DELETED;
     restore(r);
 }
 
 static void
-hold(Recovery *r) /* invariant 2 */
+mark(Recovery *r) /* invariant 2 */
 {
-    g_autoptr(GPtrArray) targets = g_ptr_array_new();
-    TransferRequest request = {
-        .copiers = schedule_copiers(r->entry->schedule),
-        .watchers = schedule_watchers(r->entry->schedule),
-        .entry = r->entry,
-        .name = r->entry->name,
-        .recorded = r->target,
-        .cause = CAUSE_DELETED,
-        .deletion = TRUE,
-        .targets = targets,
-    };
-
-    g_ptr_array_add(targets, r->target);
-    r->transfer = transfer_start(&request, on_held, r);
+    r->store_job = store_next_job();
+    store_request(r->target->store, r->store_job, MESSAGE_DAEMON_MARK,
+                  g_variant_new("(t@aysu)", r->store_job, path_to_variant(r->entry->row->path), "",
+                                (guint32) CAUSE_QUIET),
+                  NULL, 0, on_marked, r);
 }
 
 static void
@@ -375,8 +372,8 @@ on_content(G_GNUC_UNUSED Store *store, Message *m, const GError *failure, gpoint
     r->source_fd = message_take_fd(m, 0);
     r->sums_fd = message_take_fd(m, 1);
     if (writes_original(r) && r->target->state == STORED_CURRENT &&
-        (!r->newest || (r->flags & RESTORE_IN_PLACE)))
-        hold(r);
+        r->target->quality < QUALITY_STABLE && (!r->newest || (r->flags & RESTORE_IN_PLACE)))
+        mark(r);
     else
         restore(r);
 }
@@ -385,10 +382,10 @@ static void
 fetch(Recovery *r)
 {
     r->store_job = store_next_job();
-    store_request(
-        r->target->store, r->store_job, MESSAGE_DAEMON_CONTENT,
-        g_variant_new("(t@ayt)", r->store_job, path_to_variant(r->entry->row->path), r->point),
-        NULL, 0, on_content, r);
+    store_request(r->target->store, r->store_job, MESSAGE_DAEMON_CONTENT,
+                  g_variant_new("(t@aytx)", r->store_job, path_to_variant(r->entry->row->path),
+                                r->point, r->at_usec),
+                  NULL, 0, on_content, r);
 }
 
 static void
@@ -420,7 +417,8 @@ choose_target(const Recovery *r)
         return entry_find_target(r->entry, r->store);
     for (guint i = 0; i < r->entry->targets->len; i++) {
         Target *t = r->entry->targets->pdata[i];
-        if (store_is_ready(t->store) && t->known && (t->state != STORED_NOTHING || r->point))
+        if (store_is_ready(t->store) && t->known &&
+            (t->state != STORED_NOTHING || r->point || r->at_usec))
             return t;
     }
     return NULL;
@@ -483,8 +481,8 @@ recovery_run_next(G_GNUC_UNUSED Schedule *s, Entry *e)
 }
 
 void
-recovery_request(Entry *e, uid_t caller, RestoreFlags flags, guint64 point, Store *store,
-                 int target_fd, RecoveryFunc func, gpointer data)
+recovery_request(Entry *e, uid_t caller, RestoreFlags flags, guint64 point, gint64 at_usec,
+                 Store *store, int target_fd, RecoveryFunc func, gpointer data)
 {
     Recovery *r = g_new0(Recovery, 1);
 
@@ -493,6 +491,7 @@ recovery_request(Entry *e, uid_t caller, RestoreFlags flags, guint64 point, Stor
     r->caller = caller;
     r->flags = flags;
     r->point = point;
+    r->at_usec = at_usec;
     r->store = store;
     r->target_fd = target_fd;
     r->source_fd = r->sums_fd = -1;
@@ -512,28 +511,49 @@ recovery_request(Entry *e, uid_t caller, RestoreFlags flags, guint64 point, Stor
 }
 
 static void
-cancel(Recovery *r)
+cancel(Recovery *r, const char *why)
 {
     if (r->copier_job)
         copiers_cancel(schedule_copiers(r->entry->schedule), r->copier_job);
     if (r->store_job)
-        store_forget(r->target->store, r->store_job);
+        store_cancel(r->target->store, r->store_job);
     transfer_cancel(r->transfer);
     if (!r->result.error)
-        throw_error(&r->result.error, FILEDUP_ERROR_AGAIN, "the row was changed meanwhile");
+        throw_error(&r->result.error, FILEDUP_ERROR_AGAIN, "%s", why);
     r->func(&r->result, r->data);
     recovery_free(r);
 }
 
 void
+recovery_drop(Entry *e, gconstpointer data)
+{
+    static const char why[] = "nobody waits for it any more";
+    Recovery *r = e->recovery;
+
+    for (GList *l = e->requests.head; l; l = l->next)
+        if (((Recovery *) l->data)->data == data) {
+            Recovery *waiting = l->data;
+            g_queue_delete_link(&e->requests, l);
+            cancel(waiting, why);
+            return;
+        }
+    if (!r || r->data != data || writes_original(r))
+        return;
+    e->recovery = NULL;
+    cancel(r, why);
+    schedule_look(e->schedule, e);
+}
+
+void
 recovery_cancel_all(Entry *e)
 {
+    static const char why[] = "the row was changed meanwhile";
     Recovery *r = g_steal_pointer(&e->recovery);
 
     if (r)
-        cancel(r);
+        cancel(r, why);
     while ((r = g_queue_pop_head(&e->requests)))
-        cancel(r);
+        cancel(r, why);
 }
 
 pid_t

@@ -29,11 +29,15 @@ typedef struct RecoveryResult {
 
 typedef void (*RecoveryFunc)(const RecoveryResult *result, gpointer data);
 
-/* Queues it. `store` NULL: the first that has content. target_fd (taken) with RESTORE_TO_FD, else -1.
+/* Queues it. `store` NULL: the first that has content. `point` 0: what a restore takes by default, or
+ * with at_usec (since the epoch) not 0 the newest content at that time. target_fd (taken) with RESTORE_TO_FD, else -1.
  * `caller` must be allowed to read the content: the row's principal or root, and by the recorded owner
  * and mode. func is called exactly once. */
-void recovery_request(Entry *e, uid_t caller, RestoreFlags flags, guint64 point, Store *store,
-                      int target_fd, RecoveryFunc func, gpointer data);
+void recovery_request(Entry *e, uid_t caller, RestoreFlags flags, guint64 point,
+                      gint64 at_usec, Store *store, int target_fd, RecoveryFunc func,
+                      gpointer data);
+/* Whoever asked is gone: it need not be done, unless it writes the original already. func is called. */
+void recovery_drop(Entry *e, gconstpointer data);
 
 /* For the schedule: starts the next one that waits; FALSE if none does. */
 gboolean recovery_run_next(Schedule *s, Entry *e);

@@ -6,7 +6,9 @@
 
 #include "base/path.h"
 #include "daemon/event.h"
+#include "daemon/health.h"
 #include "daemon/report.h"
+#include "daemon/target.h"
 #include "daemon/transfer.h"
 
 static const char *const job_names[] = {"", "backup", "recovery"};
@@ -14,7 +16,9 @@ static const char *const result_names[] = {"", "ok", "failed"};
 static const char *const pending_names[] = {"none", "update", "suspend", "delete"};
 static const char *const watch_names[] = {"no", "yes", "waiting", "scan"};
 static const char *const quality_names[] = {"", "fuzzy", "stable", "exact"};
-static const char *const cause_names[] = {"first", "close", "before-restore", "deleted"};
+static const char *const cause_names[CAUSE_COUNT] = {"first",   "close", "before-restore",
+                                                     "deleted", "quiet", "named"};
+static const char *const kept_names[] = {"stable", "named", "suspicion", "boot"};
 
 const char *
 report_cause(PointCause cause)
@@ -26,6 +30,18 @@ const char *
 report_quality(Quality quality)
 {
     return (guint) quality < G_N_ELEMENTS(quality_names) ? quality_names[quality] : "?";
+}
+
+char *
+report_kept(guint kept)
+{
+    g_autoptr(GStrvBuilder) words = g_strv_builder_new();
+
+    for (guint i = 0; i < G_N_ELEMENTS(kept_names); i++)
+        if (kept & (1u << i))
+            g_strv_builder_add(words, kept_names[i]);
+    g_auto(GStrv) list = g_strv_builder_end(words);
+    return g_strjoinv(" ", list);
 }
 
 static void
@@ -126,11 +142,34 @@ waiting_changes(const Entry *e)
     return most;
 }
 
+static void
+add_health(GVariantBuilder *b, const Entry *e, const DrillRecord *drill)
+{
+    guint suspicion;
+    gint64 since;
+    guint64 good_point;
+    g_autofree char *known = health_known(e), *wrong = health_check(e, drill);
+    g_autofree char *suspicious = health_suspicion(e, &suspicion, &since, &good_point);
+    g_autofree char *what = event_suspicion_note(suspicion);
+
+    add(b, "dirty_since", g_variant_new_int64(targets_behind_usec(e)));
+    add_string(b, "exactness", health_exactness(e));
+    add_string(b, "known", known);
+    add(b, "compared", g_variant_new_int64(e->current_usec));
+    add_string(b, "check", wrong ? wrong : "ok");
+    add_string(b, "suspicion", what);
+    add(b, "suspicious_since", g_variant_new_int64(since));
+    add(b, "good_point", g_variant_new_uint64(good_point));
+    add(b, "drilled", g_variant_new_int64(drill ? drill->usec : 0));
+    add_string(b, "drill", drill ? drill->result : "");
+}
+
 GVariant *
-report_entry(const Entry *e)
+report_entry(const Entry *e, const Drills *drills)
 {
     GVariantBuilder b;
     g_autofree char *note = NULL, *watch_note = NULL;
+    g_autofree char *suspicious = health_suspicion(e, NULL, NULL, NULL);
     const char *state = state_of(e, &note);
     const Target *first = e->targets->len > 0 ? e->targets->pdata[0] : NULL;
     pid_t copier = e->transfer ? transfer_copier(e->transfer) : recovery_copier(e);
@@ -154,11 +193,13 @@ report_entry(const Entry *e)
     add(&b, "failures", g_variant_new_uint32(e->failures));
     add(&b, "timeout", g_variant_new_uint32(e->row->timeout_sec));
     add_string(&b, "keep", e->row->keep);
+    add(&b, "keep_last", g_variant_new_uint32(e->row->keep_last));
+    add(&b, "max_lag", g_variant_new_uint32(row_max_lag_sec(e->row)));
     add_string(&b, "pending", pending_names[e->pending]);
     add(&b, "request", g_variant_new_boolean(e->recovery != NULL || e->requests.length > 0));
     add(&b, "queue", g_variant_new_uint64(waiting_changes(e)));
     add_string(&b, "state", state);
-    add_string(&b, "state_note", note);
+    add_string(&b, "state_note", suspicious && !note ? suspicious : note);
     add(&b, "current_as_of",
         g_variant_new_int64(e->current_usec ? e->current_usec
                             : first         ? first->time_usec
@@ -169,6 +210,7 @@ report_entry(const Entry *e)
         g_variant_new_uint64(first && first->state != STORED_NOTHING ? first->stat.size_bytes : 0));
     add_string(&b, "writer", e->writer);
     add_string(&b, "source", e->row->declared ? e->row->source : "");
+    add_health(&b, e, drills_find(drills, e->row->path));
     return g_variant_builder_end(&b);
 }
 
@@ -176,9 +218,8 @@ GVariant *
 report_store(Manager *m, Store *store)
 {
     GVariantBuilder b;
-    guint64 free_bytes, size_bytes, journal_bytes;
+    const StoreUsage *u = store_usage(store);
 
-    store_space(store, &free_bytes, &size_bytes, &journal_bytes);
     g_variant_builder_init(&b, G_VARIANT_TYPE_VARDICT);
     add_string(&b, "name", store_name(store));
     add(&b, "path", path_to_variant(store_path(store)));
@@ -186,11 +227,17 @@ report_store(Manager *m, Store *store)
     add_string(&b, "state", store_state_name(store));
     add_string(&b, "note", store_note(store));
     add(&b, "seen", g_variant_new_int64(store_seen_usec(store)));
-    add(&b, "free", g_variant_new_uint64(free_bytes));
-    add(&b, "size", g_variant_new_uint64(size_bytes));
+    add(&b, "free", g_variant_new_uint64(u->free_bytes));
+    add(&b, "size", g_variant_new_uint64(u->size_bytes));
     add(&b, "rows", g_variant_new_uint32(manager_count_rows(m, store)));
     add(&b, "default", g_variant_new_boolean(g_str_equal(store_name(store), DEFAULT_STORE_NAME)));
-    add(&b, "journal", g_variant_new_uint64(journal_bytes));
+    add(&b, "journal", g_variant_new_uint64(u->journal_bytes));
+    add(&b, "max_size", g_variant_new_uint64(store_limit(store)));
+    add(&b, "used", g_variant_new_uint64(u->mirror_bytes + u->history_bytes + u->journal_bytes));
+    add(&b, "files", g_variant_new_uint64(u->files));
+    add(&b, "mirrors", g_variant_new_uint64(u->mirror_bytes));
+    add(&b, "history", g_variant_new_uint64(u->history_bytes));
+    add(&b, "points", g_variant_new_uint64(u->points));
     return g_variant_builder_end(&b);
 }
 
@@ -218,6 +265,7 @@ add_content(GVariantBuilder *b, const RecoveryResult *r)
     add(b, "time", g_variant_new_int64(r->time_usec));
     add_string(b, "quality", report_quality(r->quality));
     add_string(b, "store", r->store);
+    add(b, "point", g_variant_new_uint64(r->point));
     add(b, "stable_point", g_variant_new_uint64(r->stable_point));
 }
 

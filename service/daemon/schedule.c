@@ -12,7 +12,9 @@
  *      began, and only when its keeper has said "durable", or the file was seen unchanged.
  *  (3) A file that a stuck copier has is left alone until that copier is dead; then its content is
  *      compared, whatever the time stamps say.
- *  (4) A file's absence is a deletion only when it was seen twice, DELETION_SETTLE apart, in a folder
+ *  (4) Targets that have different contents are served one after another, each with what changed since
+ *      its own; where that saves nothing, they get the whole file together.
+ *  (5) A file's absence is a deletion only when it was seen twice, DELETION_SETTLE apart, in a folder
  *      on the recorded file system.
  */
 
@@ -26,14 +28,13 @@
 #include "daemon/event.h"
 #include "daemon/recovery.h"
 #include "daemon/schedule.h"
+#include "daemon/target.h"
 #include "daemon/transfer.h"
 
 #define MSEC             G_GINT64_CONSTANT(1000)
 #define SEC              G_GINT64_CONSTANT(1000000)
 #define DELETION_SETTLE  (1 * SEC)
-#define MAX_LAG_CLOSE    (60 * SEC)
-#define MAX_LAG_WRITE    (1 * SEC)
-#define FUZZY_RENEW      (3 * MAX_LAG_CLOSE)
+#define FUZZY_RENEW      3 /* max-lags */
 #define RETRY_MIN        (250 * MSEC)
 #define RETRY_MAX        (60 * SEC)
 #define UNSTABLE_MIN     (20 * MSEC)
@@ -55,7 +56,7 @@ struct Schedule {
 static gint64
 max_lag(const Entry *e)
 {
-    return e->row->backup == BACKUP_PER_WRITE ? MAX_LAG_WRITE : MAX_LAG_CLOSE;
+    return row_max_lag_sec(e->row) * SEC;
 }
 
 /* ---- timer ---- */
@@ -91,62 +92,6 @@ backoff(gint64 first, guint attempt, gint64 most)
     return attempt > 16 ? most : MIN(first << attempt, most);
 }
 
-/* ---- what a store has ---- */
-
-static void
-on_found(Store *store, Message *m, G_GNUC_UNUSED const GError *error, gpointer data)
-{
-    Entry *e = data;
-    Target *t = entry_find_target(e, store);
-    guint32 state, quality;
-    g_autoptr(GVariant) stat = NULL, hash = NULL, attributes = NULL, mirror = NULL;
-    gsize n;
-
-    if (!t)
-        return;
-    t->asking = FALSE;
-    if (!m) { /* the keeper ended; its next opening asks again, the other stores go on */
-        if (!store_is_ready(store)) /* else its end is not known yet: we are in schedule_know() */
-            schedule_look(e->schedule, e);
-        return;
-    }
-    g_variant_get(m->body, "(tu@" FILESTAT_TYPE "@ay@ayux@ayt)", NULL, &state, &stat, &hash,
-                  &attributes, &quality, &t->time_usec, &mirror, &t->sequence);
-    t->known = TRUE;
-    t->state = (StoredState) state;
-    t->quality = (Quality) quality;
-    filestat_from_variant(stat, &t->stat);
-    gconstpointer bytes = g_variant_get_fixed_array(hash, &n, 1);
-    t->has_hash = n == HASH_BYTES;
-    if (t->has_hash)
-        memcpy(t->hash, bytes, HASH_BYTES);
-    g_clear_pointer(&t->attributes, g_bytes_unref);
-    bytes = g_variant_get_fixed_array(attributes, &n, 1);
-    t->attributes = g_bytes_new(bytes, n);
-    g_free(t->mirror);
-    t->mirror = g_strdup(path_from_variant(mirror));
-    /* Recorded so soon after the file's change that a second change may look the same. */
-    if (t->state == STORED_CURRENT && t->time_usec * 1000 - t->stat.ctime_ns < YOUNG * 1000)
-        e->young = TRUE;
-    schedule_look(e->schedule, e);
-    e->schedule->events.settled(e, e->schedule->data);
-}
-
-gboolean
-schedule_know(G_GNUC_UNUSED Schedule *s, Entry *e, Target *t)
-{
-    guint64 job;
-
-    if (t->known || t->asking || !store_is_ready(t->store))
-        return t->known;
-    t->asking = TRUE;
-    t->asking_job = job = store_next_job();
-    store_request(t->store, job, MESSAGE_DAEMON_LOOKUP,
-                  g_variant_new("(t@ay)", job, path_to_variant(e->row->path)), NULL, 0, on_found,
-                  e);
-    return t->known;
-}
-
 void
 schedule_stuck(Schedule *s, Entry *e, guint64 job)
 {
@@ -157,31 +102,15 @@ schedule_stuck(Schedule *s, Entry *e, guint64 job)
 /* ---- outcome of a transfer ---- */
 
 static void
-record(Target *t, const TransferResult *r, const TransferTarget *part)
-{
-    t->state = r->outcome == CAPTURE_GONE ? STORED_DELETED : STORED_CURRENT;
-    t->sequence = part->sequence;
-    t->time_usec = part->time_usec;
-    if (r->outcome == CAPTURE_GONE)
-        return;
-    t->stat = r->stat;
-    memcpy(t->hash, r->hash, HASH_BYTES);
-    t->has_hash = TRUE;
-    t->quality = r->quality;
-    g_clear_pointer(&t->attributes, g_bytes_unref);
-    t->attributes = g_bytes_ref(r->attributes);
-    if (!t->mirror || !t->mirror[0])
-        t->known = FALSE; /* its first backup: learn where the mirror is */
-}
-
-static void
 flag_failed(Entry *e, const char *what)
 {
     gboolean was = e->result == RESULT_FAILED;
 
     e->result = RESULT_FAILED;
-    if (!was)
+    if (!was) {
+        e->told_failed = TRUE;
         event_backup_failed(e, what);
+    }
 }
 
 static void
@@ -211,20 +140,34 @@ forget_failure(Entry *e)
     entry_set_error(e, NULL);
 }
 
+/* A bounded share of the time goes into a file that changes without end. One change after a quiet time
+ * (or after the first backup, which may have been long) costs no pause. */
+static void
+rest(Entry *e, gint64 duration_usec)
+{
+    gint64 now = g_get_monotonic_time();
+    gint64 pause = MIN(duration_usec * (e->row->backup == BACKUP_PER_WRITE ? 10 : 4), max_lag(e));
+    gboolean busy = e->captured_usec && now - e->captured_usec < duration_usec + 2 * pause;
+
+    e->captured_usec = now;
+    if (busy)
+        delay(e, pause);
+}
+
 static void
 count_success(Entry *e, const TransferResult *r)
 {
-    if (e->result == RESULT_FAILED)
+    if (e->told_failed) /* however its failure ended */
         event_backup_recovered(e);
+    e->told_failed = FALSE;
     e->failures = e->unstable = 0;
     e->result = RESULT_OK;
     e->gone_since_usec = 0;
     entry_set_error(e, NULL);
     g_clear_pointer(&e->writer, g_free);
-    e->compare_content = FALSE;
     e->young = r->started_real_usec * 1000 - r->stat.ctime_ns < YOUNG * 1000;
     e->current_usec = r->started_real_usec;
-    delay(e, MIN(r->duration_usec * (e->row->backup == BACKUP_PER_WRITE ? 10 : 4), max_lag(e)));
+    rest(e, r->duration_usec);
 }
 
 static void
@@ -241,12 +184,13 @@ on_appended(Schedule *s, Entry *e, const TransferResult *r)
         if (!part->durable) {
             t->error = g_strdup(part->error ? part->error : "not stored");
             t->known = t->known && !part->damaged;
+            t->send_whole = t->send_whole || part->damaged;
             failed = t->error;
             continue;
         }
-        record(t, r, part);
-        if (!fuzzy || e->row->backup == BACKUP_PER_WRITE)  /* on-close: still not current */
-            t->durable_generation = e->capture_generation; /* invariant 2 */
+        target_record(t, r, part);
+        if (!fuzzy || e->row->backup == BACKUP_PER_WRITE) /* on-close: still not current */
+            target_set_durable(t, e, e->capture_generation, e->capture_usec);
         s->events.durable(e, t->store, part->sequence, part->stamp_usec, s->data);
     }
     if (failed) {
@@ -267,14 +211,25 @@ on_appended(Schedule *s, Entry *e, const TransferResult *r)
         return;
     }
     e->unstable++;
-    delay(e, backoff(UNSTABLE_MIN, e->unstable, MAX_LAG_CLOSE));
+    delay(e, backoff(UNSTABLE_MIN, e->unstable, max_lag(e)));
 }
 
 static void
 mark_unchanged(Entry *e, const TransferResult *r)
 {
     for (guint i = 0; i < r->n_targets; i++)
-        r->targets[i].target->durable_generation = e->capture_generation; /* invariant 2 */
+        target_set_durable(r->targets[i].target, e, e->capture_generation, e->capture_usec);
+}
+
+/* Nobody closes the file, but it has stood still for a while. */
+static void
+mark_quiet(Entry *e, const TransferResult *r)
+{
+    if (e->row->backup != BACKUP_PER_WRITE || r->quality != QUALITY_FUZZY)
+        return;
+    for (guint i = 0; i < r->n_targets; i++)
+        if (!target_mark_quiet(e, r->targets[i].target))
+            e->rescan = TRUE;
 }
 
 static void
@@ -292,7 +247,7 @@ on_gone(Entry *e, const TransferResult *r)
         return;
     }
     if (!e->gone_since_usec)
-        e->gone_since_usec = now; /* invariant 4 */
+        e->gone_since_usec = now; /* invariant 5 */
     delay(e, MAX(e->gone_since_usec + DELETION_SETTLE - now, 10 * MSEC));
 }
 
@@ -303,7 +258,7 @@ on_unstable(Entry *e, const TransferResult *r)
     forget_failure(e);
     g_free(e->writer);
     e->writer = g_strdup(r->writer);
-    delay(e, backoff(UNSTABLE_MIN, e->unstable, MAX_LAG_CLOSE));
+    delay(e, backoff(UNSTABLE_MIN, e->unstable, max_lag(e)));
 }
 
 static void
@@ -330,8 +285,13 @@ on_transfer(const TransferResult *r, gpointer data)
     else
         switch (r->outcome) {
         case CAPTURE_UNCHANGED:
+            mark_quiet(e, r);
+            mark_unchanged(e, r);
+            count_success(e, r);
+            break;
         case CAPTURE_ATTRIBUTES:
         case CAPTURE_CONTENT:
+        case CAPTURE_RANGES:
             mark_unchanged(e, r);
             count_success(e, r);
             break;
@@ -349,11 +309,24 @@ on_transfer(const TransferResult *r, gpointer data)
             count_failure(e, r->error ? r->error : "the capture failed");
             break;
         }
+    for (guint i = 0; i < e->targets->len; i++) { /* invariant 4: the others at once */
+        const Target *t = e->targets->pdata[i];
+        if (e->failures == 0 && e->unstable == 0 && store_is_ready(t->store) && t->known &&
+            t->durable_generation < e->capture_generation && r->outcome != CAPTURE_GONE)
+            e->not_before_usec = g_get_monotonic_time();
+    }
     s->events.settled(e, s->data);
     schedule_look(s, e);
 }
 
 /* ---- starting one ---- */
+
+static gboolean
+has_same_record(const Target *a, const Target *b)
+{
+    return b->state == STORED_CURRENT && b->has_hash && memcmp(a->hash, b->hash, HASH_BYTES) == 0 &&
+           filestat_unchanged(&a->stat, &b->stat, FALSE) && a->quality == b->quality;
+}
 
 /* What all of them have recorded, so that the copier can answer "unchanged": NULL if they differ. */
 static const Target *
@@ -363,12 +336,31 @@ common_record(const GPtrArray *targets)
 
     for (guint i = 0; i < targets->len; i++) {
         const Target *t = targets->pdata[i];
-        if (t->state != STORED_CURRENT || !t->has_hash ||
-            memcmp(t->hash, first->hash, HASH_BYTES) != 0 ||
-            !filestat_unchanged(&t->stat, &first->stat, FALSE) || t->quality != first->quality)
+        if (!has_same_record(first, t))
             return NULL;
     }
     return first;
+}
+
+/* Leaves those in the array whose content is the first one's, if what changed since then is likely to
+ * be little against the whole file. TRUE: it is, and they have one content. (invariant 4) */
+static gboolean
+keep_alike(GPtrArray *targets)
+{
+    const Target *base = NULL;
+
+    for (guint i = 0; i < targets->len && !base; i++) {
+        const Target *t = targets->pdata[i];
+        if (t->state == STORED_CURRENT && t->has_hash && !t->send_whole &&
+            t->stat.size_bytes > TRANSFER_RANGES_MIN)
+            base = t;
+    }
+    if (!base)
+        return FALSE;
+    for (guint i = targets->len; i-- > 0;)
+        if (((Target *) targets->pdata[i])->send_whole || !has_same_record(base, targets->pdata[i]))
+            g_ptr_array_remove_index(targets, i);
+    return TRUE;
 }
 
 static gboolean
@@ -391,10 +383,15 @@ choose_flags(const Entry *e, const GPtrArray *targets, const Target *recorded)
     if (e->row->backup == BACKUP_PER_WRITE)
         flags |= CAPTURE_PER_WRITE;
     else if (!have_stable(targets) &&
-             (!e->last_fuzzy_usec || now - e->last_fuzzy_usec >= FUZZY_RENEW))
+             (!e->last_fuzzy_usec || now - e->last_fuzzy_usec >= FUZZY_RENEW * max_lag(e)))
         flags |= CAPTURE_ALLOW_FUZZY;
-    if (e->compare_content || e->young || (recorded && recorded->quality < QUALITY_STABLE))
+    if (e->young || (recorded && recorded->quality < QUALITY_STABLE))
         flags |= CAPTURE_COMPARE_CONTENT;
+    for (guint i = 0; i < targets->len; i++) {
+        const Target *t = targets->pdata[i];
+        flags |= t->compare ? CAPTURE_COMPARE_CONTENT : 0;
+        flags |= t->send_whole ? CAPTURE_UNCONDITIONAL : 0;
+    }
     return (CaptureFlags) flags;
 }
 
@@ -402,7 +399,7 @@ static void
 start_transfer(Schedule *s, Entry *e)
 {
     g_autoptr(GPtrArray) targets = g_ptr_array_new();
-    gboolean deletion;
+    gboolean deletion, ranges;
 
     for (guint i = 0; i < e->targets->len; i++) {
         Target *t = e->targets->pdata[i];
@@ -416,6 +413,7 @@ start_transfer(Schedule *s, Entry *e)
     e->confirm_gone = e->gone_since_usec && !deletion &&
                       g_get_monotonic_time() - e->gone_since_usec >= DELETION_SETTLE;
 
+    ranges = !deletion && keep_alike(targets);
     const Target *recorded = common_record(targets), *place = NULL;
     gboolean first = TRUE;
     for (guint i = 0; i < e->targets->len && !place; i++) /* any store's, also a stale one's */
@@ -435,8 +433,10 @@ start_transfer(Schedule *s, Entry *e)
                  : first  ? CAUSE_FIRST
                           : CAUSE_CLOSE,
         .deletion = deletion,
+        .ranges = ranges,
         .targets = targets,
     };
+    e->capture_usec = g_get_real_time();
     e->capture_generation = e->generation;
     e->last_job = JOB_BACKUP;
     e->started_usec = g_get_real_time();
@@ -496,7 +496,7 @@ schedule_look(Schedule *s, Entry *e)
         return; /* invariants 1, 3 */
     for (guint i = 0; i < e->targets->len; i++) {
         Target *t = e->targets->pdata[i];
-        if (store_is_ready(t->store) && !schedule_know(s, e, t))
+        if (store_is_ready(t->store) && !target_know(e, t))
             asking = TRUE;
     }
     if (asking)
@@ -506,8 +506,7 @@ schedule_look(Schedule *s, Entry *e)
     if (e->row->suspended)
         return;
     if (e->not_before_usec > now) {
-        if (entry_is_dirty(e) || !e->device)
-            wait_until(e, e->not_before_usec);
+        wait_until(e, e->not_before_usec); /* for what is dirty, and to arm the next scan */
         return;
     }
     if (!e->device) {
@@ -530,9 +529,17 @@ schedule_look(Schedule *s, Entry *e)
 }
 
 void
+schedule_found(Entry *e)
+{
+    schedule_look(e->schedule, e);
+    e->schedule->events.settled(e, e->schedule->data);
+}
+
+void
 schedule_touch(Schedule *s, Entry *e)
 {
     e->generation++;
+    targets_note_behind(e);
     e->scanned_usec = g_get_monotonic_time();
     schedule_look(s, e);
 }
@@ -599,7 +606,7 @@ on_copier_freed(guint64 job, gpointer data)
     transfer_copier_freed(job);
     if (e && e->stuck_job == job) {
         e->stuck_job = 0;
-        e->compare_content = TRUE; /* invariant 3 */
+        targets_compare(e, NULL); /* invariant 3 */
         schedule_touch(s, e);
     }
     g_hash_table_remove(s->stuck, &job);
@@ -614,12 +621,13 @@ schedule_store_changed(Schedule *s, Entry *e, Store *store)
         return;
     if (!store_is_ready(store)) {
         t->known = FALSE;
+        targets_note_behind(e);
         schedule_look(s, e); /* the other stores go on; a restore may wait for this one */
         return;
     }
     t->durable_generation = 0;
     if (store_was_damaged(store))
-        e->compare_content = TRUE;
+        targets_compare(e, t);
     e->not_before_usec = MIN(e->not_before_usec, g_get_monotonic_time());
     schedule_touch(s, e);
 }
@@ -629,7 +637,9 @@ schedule_start(Schedule *s, Entry *e)
 {
     e->schedule = s;
     e->active = TRUE;
-    e->compare_content = e->compare_content || s->compare_all;
+    if (s->compare_all)
+        targets_compare(e, NULL);
+    targets_note_behind(e);
     g_hash_table_insert(s->entries, &e->id, e);
     if (e->device && !e->row->suspended)
         watchers_add(s->watchers, e);

@@ -42,8 +42,8 @@ void schedule_stuck(Schedule *s, Entry *e, guint64 job);
 /* A store of the entry became ready, or ceased to be. */
 void schedule_store_changed(Schedule *s, Entry *e, Store *store);
 
-/* Asks the store what it has of the entry, if that is not known. TRUE: it is known. */
-gboolean schedule_know(Schedule *s, Entry *e, Target *t);
+/* A store has answered what it has of the entry (target.h). */
+void schedule_found(Entry *e);
 
 /* TRUE if every store of the row has the content as of that generation; else why not (no
  * ownership), NULL while attempts are under way that may still succeed. */

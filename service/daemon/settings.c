@@ -12,8 +12,8 @@
 #include "daemon/settings.h"
 
 static const char *const known_keys[] = {
-    "state",  "socket",  "entries-d", "default-store", "copiers-per-device", "stop-timeout",
-    "stores", "entries", NULL,
+    "state",        "socket", "entries-d", "default-store", "copiers-per-device",
+    "stop-timeout", "drill",  "stores",    "entries",       NULL,
 };
 
 void
@@ -109,6 +109,64 @@ settings_get_number(const config_setting_t *group, const char *key, guint min, g
     return TRUE;
 }
 
+gboolean
+settings_get_bool(const config_setting_t *group, const char *key, gboolean *ret, GError **error)
+{
+    config_setting_t *member = config_setting_get_member(group, key);
+
+    if (!member)
+        return TRUE;
+    if (config_setting_type(member) != CONFIG_TYPE_BOOL)
+        return settings_refuse(member, error, "'%s' must be true or false", key);
+    *ret = config_setting_get_bool(member) != CONFIG_FALSE;
+    return TRUE;
+}
+
+static const char size_units[] = "KMGT";
+
+gboolean
+size_parse(const char *text, guint64 *ret_bytes)
+{
+    char *end;
+    guint64 n = g_ascii_strtoull(text, &end, 10);
+    const char *unit = *end ? strchr(size_units, g_ascii_toupper(*end)) : NULL;
+    guint shift = unit ? 10 * (guint) (unit - size_units + 1) : 0;
+
+    if (!g_ascii_isdigit(text[0]) || (*end && (!unit || end[1])) ||
+        n > (guint64) G_MAXINT64 >> shift)
+        return FALSE;
+    *ret_bytes = n << shift;
+    return TRUE;
+}
+
+char *
+size_format(guint64 bytes)
+{
+    guint unit = 0;
+
+    while (unit < strlen(size_units) && bytes > 0 && bytes % 1024 == 0) {
+        bytes /= 1024;
+        unit++;
+    }
+    return unit ? g_strdup_printf("%" G_GUINT64_FORMAT "%c", bytes, size_units[unit - 1])
+                : g_strdup_printf("%" G_GUINT64_FORMAT, bytes);
+}
+
+gboolean
+settings_get_size(const config_setting_t *group, const char *key, guint64 *ret, GError **error)
+{
+    const char *text = NULL;
+
+    if (!settings_get_string(group, key, &text, error))
+        return FALSE;
+    if (text && !size_parse(text, ret))
+        return settings_refuse(config_setting_get_member(group, key), error,
+                               "'%s' is \"%s\"; write a number of bytes, or one with K, M, G or T, "
+                               "such as \"200G\"",
+                               key, text);
+    return TRUE;
+}
+
 /* A path setting: absolute and canonical; a relative one is taken from the settings file's folder. */
 static gboolean
 get_path(const config_setting_t *root, const char *key, const char *folder, char **path,
@@ -139,6 +197,7 @@ settings_default(gboolean system, const char *config_path)
     s->system = system;
     s->copiers_per_device = 2;
     s->stop_timeout_sec = 10;
+    s->drill = TRUE;
     if (config_path) {
         s->config_path = g_canonicalize_filename(config_path, NULL);
         g_autofree char *folder = g_path_get_dirname(s->config_path);
@@ -184,7 +243,8 @@ settings_load(gboolean system, const char *config_path, GError **error)
             !get_path(root, "default-store", folder, &s->default_store, error) ||
             !settings_get_number(root, "copiers-per-device", 1, 64, &s->copiers_per_device,
                                  error) ||
-            !settings_get_number(root, "stop-timeout", 1, 600, &s->stop_timeout_sec, error))
+            !settings_get_number(root, "stop-timeout", 1, 600, &s->stop_timeout_sec, error) ||
+            !settings_get_bool(root, "drill", &s->drill, error))
             return NULL;
     }
 

@@ -16,6 +16,7 @@ typedef struct Settings {
     char    *default_store;  /* folder of the store that makes itself */
     guint    copiers_per_device;
     guint    stop_timeout_sec;
+    gboolean drill;          /* restore a few files to scratch every day, and compare */
 } Settings;
 
 /* config_path NULL: /etc/filedup/filedupd.conf or, for a user, the XDG folder's. With a path given
@@ -41,6 +42,14 @@ gboolean settings_get_string(const config_setting_t *group, const char *key, con
                              GError **error);
 gboolean settings_get_number(const config_setting_t *group, const char *key, guint min, guint max,
                              guint *ret, GError **error);
+gboolean settings_get_bool(const config_setting_t *group, const char *key, gboolean *ret,
+                           GError **error);
+/* "200G": bytes, with K, M, G or T for powers of 1024. */
+gboolean settings_get_size(const config_setting_t *group, const char *key, guint64 *ret,
+                           GError **error);
+
+gboolean size_parse(const char *text, guint64 *ret_bytes); /* FALSE: not understood */
+char    *size_format(guint64 bytes);                       /* as size_parse reads it */
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(config_t, config_destroy)
 

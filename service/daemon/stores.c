@@ -2,6 +2,9 @@
  *
  * A store that is not there is looked for again every ABSENT_RETRY_SEC and whenever a mount changes;
  * nothing is written until its uuid has been seen.
+ *
+ * A keeper that has requests and says nothing for ANSWER_SEC hangs and is replaced; what takes long
+ * there is told of by KEEPER_PROGRESS.
  */
 
 #include "config.h"
@@ -31,7 +34,8 @@ struct Store {
     char *note;
     gboolean damaged, full, refused;
     gint64 seen_usec;
-    guint64 free_bytes, size_bytes, journal_bytes;
+    StoreUsage usage;
+    guint64 limit_bytes;
     Link *link;
     GHashTable *requests; /* job -> Request */
     guint retry_source, backoff_msec;
@@ -132,6 +136,7 @@ on_opened(Store *store, Message *m)
     store->seen_usec = g_get_real_time();
     store->refused = store->full = FALSE;
     store->backoff_msec = BACKOFF_MSEC;
+    store_tell(store, MESSAGE_DAEMON_LIMIT, g_variant_new("(t)", store->limit_bytes));
     set_state(store, STORE_READY, NULL);
 }
 
@@ -194,11 +199,18 @@ on_link(G_GNUC_UNUSED Link *link, Message *m, gpointer data)
         on_opened(store, m);
         break;
     case MESSAGE_KEEPER_SPACE:
-        g_variant_get(m->body, "(ttttt)", &store->free_bytes, &store->size_bytes,
-                      &store->journal_bytes, NULL, NULL);
+        g_variant_get(m->body, "(ttttttt)", &store->usage.free_bytes, &store->usage.size_bytes,
+                      &store->usage.journal_bytes, &store->usage.files, &store->usage.mirror_bytes,
+                      &store->usage.history_bytes, &store->usage.points);
         store->seen_usec = g_get_real_time();
         break;
+    case MESSAGE_KEEPER_PROGRESS: /* it lives: the time has started anew above */
+        break;
     case MESSAGE_KEEPER_FOUND:
+    case MESSAGE_KEEPER_SUMS:
+    case MESSAGE_KEEPER_PRUNED:
+    case MESSAGE_KEEPER_FORGOTTEN:
+    case MESSAGE_KEEPER_VERIFIED:
     case MESSAGE_KEEPER_STAGED:
     case MESSAGE_KEEPER_DURABLE:
     case MESSAGE_KEEPER_CONTENT:
@@ -295,6 +307,7 @@ void
 stores_remove(Stores *s, Store *store)
 {
     s->list = g_list_remove(s->list, store);
+    fail_requests(store); /* of calls; what rows had asked, they have forgotten */
     store_free(store);
 }
 
@@ -408,12 +421,26 @@ store_seen_usec(const Store *store)
     return store->seen_usec;
 }
 
-void
-store_space(const Store *store, guint64 *ret_free, guint64 *ret_size, guint64 *ret_journal)
+const StoreUsage *
+store_usage(const Store *store)
 {
-    *ret_free = store->free_bytes;
-    *ret_size = store->size_bytes;
-    *ret_journal = store->journal_bytes;
+    return &store->usage;
+}
+
+void
+store_set_limit(Store *store, guint64 bytes)
+{
+    if (store->limit_bytes == bytes)
+        return;
+    store->limit_bytes = bytes;
+    if (store_is_ready(store))
+        store_tell(store, MESSAGE_DAEMON_LIMIT, g_variant_new("(t)", bytes));
+}
+
+guint64
+store_limit(const Store *store)
+{
+    return store->limit_bytes;
 }
 
 void
@@ -454,6 +481,13 @@ void
 store_forget(Store *store, guint64 job)
 {
     g_hash_table_remove(store->requests, &job);
+}
+
+void
+store_cancel(Store *store, guint64 job)
+{
+    if (g_hash_table_remove(store->requests, &job))
+        store_tell(store, MESSAGE_DAEMON_CANCEL, g_variant_new("(t)", job));
 }
 
 void

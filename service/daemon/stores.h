@@ -49,18 +49,27 @@ gboolean    store_is_ready(const Store *store);
 gboolean    store_was_damaged(const Store *store); /* at its last opening */
 gboolean    store_is_created(const Store *store);
 gint64      store_seen_usec(const Store *store);
-void        store_space(const Store *store, guint64 *ret_free, guint64 *ret_size,
-                        guint64 *ret_journal);
+typedef struct StoreUsage {
+    guint64 free_bytes, size_bytes; /* of its file system                    */
+    guint64 journal_bytes;          /* that wait to be applied               */
+    guint64 files, mirror_bytes, history_bytes, points;
+} StoreUsage;
+const StoreUsage *store_usage(const Store *store);
+/* How much it may take in all, 0: no limit. Its keeper is told now and at each opening. */
+void        store_set_limit(Store *store, guint64 bytes);
+guint64     store_limit(const Store *store);
 void        store_set_full(Store *store, gboolean full);
 
 /* The next job number for a body. */
 guint64 store_next_job(void);
 
-/* Sends; `func` is called exactly once, unless the store is removed or freed before. */
+/* Sends; `func` is called exactly once, unless all stores are freed before. */
 void store_request(Store *store, guint64 job, MessageType type, GVariant *body, const int *fds,
                    guint n_fds, StoreAnswer func, gpointer data);
 /* The answer is not wanted any more. */
 void store_forget(Store *store, guint64 job);
+/* Nor need it be worked on any longer: for what takes long (content, prune, forget, verify). */
+void store_cancel(Store *store, guint64 job);
 void store_tell(Store *store, MessageType type, GVariant *body);
 
 G_END_DECLS

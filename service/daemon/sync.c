@@ -11,17 +11,9 @@
 #include "daemon/access.h"
 #include "daemon/sync.h"
 
-typedef struct SyncFile {
-    char *path;
-    guint64 id, generation;
-    guint attempts;
-    gboolean done;
-    char *reason, *writer; /* set with done: not current */
-} SyncFile;
-
 typedef struct Sync {
-    FiledupManager1 *skeleton;
-    GDBusMethodInvocation *invocation;
+    SyncsFunc func;
+    gpointer data;
     GPtrArray *files;
 } Sync;
 
@@ -37,7 +29,6 @@ sync_file_free(SyncFile *f)
 static void
 sync_free(Sync *s)
 {
-    g_object_unref(s->skeleton);
     g_ptr_array_unref(s->files);
     g_free(s);
 }
@@ -92,28 +83,6 @@ sync_is_done(Manager *m, Sync *s)
     return all;
 }
 
-static void
-answer_sync(Sync *s)
-{
-    GVariantBuilder list;
-
-    g_variant_builder_init(&list, G_VARIANT_TYPE("aa{sv}"));
-    for (guint i = 0; i < s->files->len; i++) {
-        const SyncFile *f = s->files->pdata[i];
-        if (!f->reason)
-            continue;
-        g_autofree char *reason = g_utf8_make_valid(f->reason, -1);
-        g_autofree char *writer = g_utf8_make_valid(f->writer ? f->writer : "", -1);
-        g_variant_builder_open(&list, G_VARIANT_TYPE_VARDICT);
-        g_variant_builder_add(&list, "{sv}", "path", path_to_variant(f->path));
-        g_variant_builder_add(&list, "{sv}", "reason", g_variant_new_string(reason));
-        g_variant_builder_add(&list, "{sv}", "writer", g_variant_new_string(writer));
-        g_variant_builder_close(&list);
-    }
-    filedup_manager1_complete_sync(s->skeleton, s->invocation, g_variant_builder_end(&list));
-    sync_free(s);
-}
-
 struct Syncs {
     Manager *manager;
     GList *waiting; /* of Sync */
@@ -137,7 +106,7 @@ syncs_free(Syncs *syncs)
         Sync *s = l->data;
         g_autoptr(GError) error = NULL;
         throw_error(&error, FILEDUP_ERROR_AGAIN, "the daemon stops");
-        g_dbus_method_invocation_return_gerror(s->invocation, error);
+        s->func(NULL, error, s->data);
         sync_free(s);
     }
     g_list_free(syncs->waiting);
@@ -152,19 +121,32 @@ syncs_settled(Syncs *syncs)
         next = l->next;
         if (sync_is_done(syncs->manager, s)) {
             syncs->waiting = g_list_delete_link(syncs->waiting, l);
-            answer_sync(s);
+            s->func(s->files, NULL, s->data);
+            sync_free(s);
         }
     }
 }
 
 void
-syncs_start(Syncs *syncs, FiledupManager1 *skeleton, GDBusMethodInvocation *invocation,
-            uid_t caller, const char *path)
+syncs_cancel(Syncs *syncs, gconstpointer data)
+{
+    for (GList *l = syncs->waiting; l; l = l->next) {
+        Sync *s = l->data;
+        if (s->data != data)
+            continue;
+        syncs->waiting = g_list_delete_link(syncs->waiting, l);
+        sync_free(s);
+        return;
+    }
+}
+
+void
+syncs_start(Syncs *syncs, uid_t caller, const char *path, SyncsFunc func, gpointer data)
 {
     Sync *s = g_new0(Sync, 1);
 
-    s->skeleton = g_object_ref(skeleton);
-    s->invocation = invocation;
+    s->func = func;
+    s->data = data;
     s->files = g_ptr_array_new_with_free_func((GDestroyNotify) sync_file_free);
     g_autoptr(GList) entries = manager_entries(syncs->manager);
     for (GList *l = entries; l; l = l->next) {

@@ -26,7 +26,7 @@
 
 static const char *const table_keys[] = {"version", "stores", "entries", NULL};
 static const char *const drop_in_keys[] = {"entries", NULL};
-static const char *const store_keys[] = {"name", "path", "uuid", NULL};
+static const char *const store_keys[] = {"name", "path", "uuid", "max-size", NULL};
 
 static void
 store_row_free(StoreRow *s)
@@ -121,13 +121,15 @@ read_stores(Table *t, const config_setting_t *root, gboolean declared, GError **
     for (int i = 0; i < n; i++) {
         config_setting_t *group = config_setting_get_elem(list, (unsigned) i);
         const char *name = NULL, *path = NULL, *uuid = "";
+        guint64 max_size = 0;
         g_autoptr(GError) local = NULL;
         if (!config_setting_is_group(group))
             return settings_refuse(group, error, "a store must be a group in braces");
         if (!settings_check_keys(group, store_keys, error) ||
             !settings_get_string(group, "name", &name, error) ||
             !settings_get_string(group, "path", &path, error) ||
-            !settings_get_string(group, "uuid", &uuid, error))
+            !settings_get_string(group, "uuid", &uuid, error) ||
+            !settings_get_size(group, "max-size", &max_size, error))
             return FALSE;
         if (!name || !path)
             return settings_refuse(group, error, "'%s' is missing; it is mandatory",
@@ -145,6 +147,7 @@ read_stores(Table *t, const config_setting_t *root, gboolean declared, GError **
         if (known) { /* our table remembers its uuid; the declaration says where it is */
             g_free(known->path);
             known->path = g_strdup(path);
+            known->max_size_bytes = max_size;
             known->declared = TRUE;
             if (uuid[0]) {
                 g_free(known->uuid);
@@ -152,7 +155,9 @@ read_stores(Table *t, const config_setting_t *root, gboolean declared, GError **
             }
             continue;
         }
-        table_add_store(t, name, path, uuid)->declared = declared;
+        StoreRow *s = table_add_store(t, name, path, uuid);
+        s->declared = declared;
+        s->max_size_bytes = max_size;
     }
     return TRUE;
 }
@@ -287,6 +292,11 @@ write_stores(const Table *t, config_setting_t *list)
         for (gsize k = 0; k < G_N_ELEMENTS(members); k++)
             config_setting_set_string(config_setting_add(group, members[k].key, CONFIG_TYPE_STRING),
                                       members[k].value);
+        if (s->max_size_bytes && !s->declared) {
+            g_autofree char *size = size_format(s->max_size_bytes);
+            config_setting_set_string(config_setting_add(group, "max-size", CONFIG_TYPE_STRING),
+                                      size);
+        }
     }
 }
 

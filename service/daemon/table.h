@@ -13,6 +13,7 @@ typedef struct StoreRow {
     char    *name;
     char    *path;
     char    *uuid;     /* "" until the store has been opened or made the first time */
+    guint64  max_size_bytes; /* that it may take in all, 0: no limit                 */
     gboolean declared; /* by the settings file: not ours to change                  */
 } StoreRow;
 

@@ -4,7 +4,12 @@
  * watcher, drained after the read, knows of no event meanwhile (INVARIANT 1). A file whose ctime lies
  * further back than two clock ticks before the read needs no drain: any write would have moved it.
  *
- * STATES  CAPTURING -> (STAGING -> CAPTURING) -> DRAINING -> APPENDING -> done
+ * A larger file of which the stores have a content is captured relative to that: the first store gives
+ * its sums, the copier finds the blocks that differ, and only they are read into memory and sent. The
+ * append names the content that it changes by its hash (BASE); a store that has another one by now
+ * says DAMAGED, is asked anew, and gets the whole.
+ *
+ * STATES  (ASKING ->) CAPTURING -> (STAGING -> CAPTURING) -> DRAINING -> APPENDING -> done
  * INVARIANT 2: a staged file is given back to its store exactly once, and never while a copier that
  * may still write it lives: those of a stuck copier wait in `held`.
  */
@@ -41,8 +46,11 @@ struct Transfer {
     gint64 started_usec;
     Part *parts;
     guint n_parts, waiting;
-    gboolean capturing, staged;
-    int content_fd, sums_fd;
+    gboolean capturing, staged, refused; /* refused: no store had room to stage it */
+    Store *asked;                        /* ASKING: for its sums */
+    guint64 asking_job;
+    guint8 base[HASH_BYTES]; /* of what the ranges change */
+    int content_fd, sums_fd, ranges_fd;
     TransferResult result;
 };
 
@@ -113,6 +121,8 @@ static void
 transfer_free(Transfer *t)
 {
     watchers_forget(t->request.watchers, t);
+    if (t->asking_job)
+        store_forget(t->asked, t->asking_job);
     if (t->capturing)
         copiers_cancel(t->request.copiers, t->job);
     give_back(t);
@@ -125,6 +135,7 @@ transfer_free(Transfer *t)
     }
     fd_clear(t->content_fd);
     fd_clear(t->sums_fd);
+    fd_clear(t->ranges_fd);
     g_clear_pointer(&t->result.attributes, g_bytes_unref);
     g_free(t->result.writer);
     g_free(t->result.error);
@@ -168,8 +179,9 @@ on_durable(G_GNUC_UNUSED Store *store, Message *m, const GError *failure, gpoint
     p->request = 0;
     if (m) {
         g_autoptr(GVariant) outcome = NULL;
-        g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE "txx)", NULL, &outcome, &p->result.sequence,
-                      &p->result.stamp_usec, &p->result.time_usec);
+        g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE "txxu)", NULL, &outcome,
+                      &p->result.sequence, &p->result.stamp_usec, &p->result.time_usec,
+                      &p->result.suspicion);
         p->result.durable = message_error_check(outcome, &p->result.errnum, &error);
     }
     if (p->result.durable && p->kind == APPEND_STAGED)
@@ -186,10 +198,25 @@ append_kind(const Transfer *t, const Target *target)
 {
     if (t->request.deletion)
         return APPEND_DELETE;
-    if (t->request.cause != CAUSE_BEFORE_RESTORE && target->state == STORED_CURRENT &&
-        target->has_hash && memcmp(target->hash, t->result.hash, HASH_BYTES) == 0)
+    if (t->request.cause != CAUSE_BEFORE_RESTORE && !target->send_whole &&
+        target->state == STORED_CURRENT && target->has_hash &&
+        memcmp(target->hash, t->result.hash, HASH_BYTES) == 0)
         return APPEND_ATTRIBUTES;
-    return t->staged ? APPEND_STAGED : APPEND_CONTENT;
+    return t->result.outcome == CAPTURE_RANGES ? APPEND_RANGES
+           : t->staged                         ? APPEND_STAGED
+                                               : APPEND_CONTENT;
+}
+
+/* What goes with an append of that kind, and how many descriptors that must be. */
+static guint
+append_fds(const Transfer *t, AppendKind kind, int fds[3])
+{
+    guint n = kind == APPEND_RANGES ? 3 : kind == APPEND_CONTENT ? 2 : kind == APPEND_STAGED;
+
+    fds[0] = t->sums_fd;
+    fds[1] = t->content_fd;
+    fds[2] = t->ranges_fd;
+    return n;
 }
 
 static GVariant *
@@ -215,27 +242,31 @@ append(Transfer *t)
     for (guint i = 0; i < t->n_parts; i++) {
         Part *p = &t->parts[i];
         AppendKind kind = p->kind = append_kind(t, p->result.target);
-        int fds[2] = {t->sums_fd, t->content_fd};
-        guint n_fds = kind == APPEND_CONTENT ? 2 : kind == APPEND_STAGED ? 1 : 0;
+        int fds[3];
+        guint n_fds = append_fds(t, kind, fds);
+        gboolean complete = TRUE;
+        for (guint k = 0; k < n_fds; k++)
+            complete = complete && fds[k] >= 0;
         if (kind == APPEND_STAGED && !p->staged)
             continue; /* it could not stage: its error says why */
-        if (n_fds > 0 && (t->sums_fd < 0 || (n_fds > 1 && t->content_fd < 0))) {
+        if (!complete) {
             p->result.error = g_strdup("the copier sent no content");
             continue;
         }
         g_clear_pointer(&p->result.error, g_free);
         p->request = store_next_job();
         t->waiting++;
-        store_request(p->result.target->store, p->request, MESSAGE_DAEMON_APPEND,
-                      g_variant_new("(t@ayuu@" FILESTAT_TYPE "@ay@ayuut)", p->request,
-                                    path_to_variant(t->request.entry->row->path),
-                                    (guint32) t->request.entry->row->principal, (guint32) kind,
-                                    filestat_to_variant(&t->result.stat),
-                                    bytes_to_variant(t->result.hash, HASH_BYTES),
-                                    attributes_to_variant(t->result.attributes),
-                                    (guint32) t->result.quality, (guint32) t->request.cause,
-                                    kind == APPEND_STAGED ? p->staged : (guint64) 0),
-                      fds, n_fds, on_durable, p);
+        store_request(
+            p->result.target->store, p->request, MESSAGE_DAEMON_APPEND,
+            g_variant_new(
+                "(t@ayuu@" FILESTAT_TYPE "@ay@ayuut@ay)", p->request,
+                path_to_variant(t->request.entry->row->path),
+                (guint32) t->request.entry->row->principal, (guint32) kind,
+                filestat_to_variant(&t->result.stat), bytes_to_variant(t->result.hash, HASH_BYTES),
+                attributes_to_variant(t->result.attributes), (guint32) t->result.quality,
+                (guint32) t->request.cause, kind == APPEND_STAGED ? p->staged : (guint64) 0,
+                bytes_to_variant(t->base, kind == APPEND_RANGES ? HASH_BYTES : 0)),
+            fds, n_fds, on_durable, p);
     }
     if (--t->waiting == 0)
         finish(t);
@@ -291,6 +322,11 @@ parse_captured(Transfer *t, Message *m)
     }
     t->sums_fd = message_take_fd(m, 0);
     t->content_fd = message_take_fd(m, 1);
+    t->ranges_fd = message_take_fd(m, 2);
+    if (t->result.outcome == CAPTURE_RANGES && !t->request.ranges) {
+        t->result.outcome = CAPTURE_FAILED;
+        t->result.error = g_strdup("the copier sent ranges, and was not asked for them");
+    }
 }
 
 static void
@@ -301,6 +337,11 @@ on_captured(Transfer *t, Message *m)
 
     t->capturing = FALSE;
     parse_captured(t, m);
+    if (t->result.outcome == CAPTURE_FAILED && t->refused) {
+        t->result.appended = TRUE; /* it failed for what the stores said */
+        finish(t);
+        return;
+    }
     switch (t->result.outcome) {
     case CAPTURE_UNCHANGED:
     case CAPTURE_ATTRIBUTES:
@@ -317,6 +358,7 @@ on_captured(Transfer *t, Message *m)
         }
         break; /* a fuzzy backup turned out to be right: say so */
     case CAPTURE_CONTENT:
+    case CAPTURE_RANGES:
         break;
     default:
         finish(t);
@@ -338,6 +380,7 @@ answer_stage(Transfer *t)
         if (t->parts[i].staged)
             fds[n++] = t->parts[i].staged_fd;
     t->staged = n > 0;
+    t->refused = n == 0;
     copiers_send(t->request.copiers, t->job, MESSAGE_DAEMON_STAGED,
                  g_variant_new("(tb)", t->job, n > 0), fds, n);
     for (guint i = 0; i < t->n_parts; i++)
@@ -415,13 +458,66 @@ start_deletion(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
+/* sums_fd -1: whole, or nothing. */
+static void
+capture(Transfer *t, int sums_fd)
+{
+    Entry *e = t->request.entry;
+    const Target *recorded = t->request.recorded;
+    const Target *place = recorded ? recorded : t->request.place;
+    FileStat none = {0};
+
+    t->capturing = TRUE;
+    t->request.ranges = sums_fd >= 0;
+    copiers_submit(t->request.copiers, t->job, e->row->principal, e->device, e->row->timeout_sec,
+                   MESSAGE_DAEMON_CAPTURE,
+                   g_variant_new("(t@ay@ayu@" FILESTAT_TYPE "@ay@ay)", t->job,
+                                 path_to_variant(e->folder), path_to_variant(t->name),
+                                 (guint32) t->request.flags,
+                                 filestat_to_variant(place ? &place->stat : &none),
+                                 bytes_to_variant(recorded ? recorded->hash : NULL,
+                                                  recorded && recorded->has_hash ? HASH_BYTES : 0),
+                                 attributes_to_variant(recorded ? recorded->attributes : NULL)),
+                   &sums_fd, sums_fd >= 0 ? 1 : 0, on_copier, t);
+}
+
+static void
+on_sums(G_GNUC_UNUSED Store *store, Message *m, G_GNUC_UNUSED const GError *failure, gpointer data)
+{
+    Transfer *t = data;
+    g_auto(Fd) fd = -1;
+
+    t->asking_job = 0;
+    t->event_serial = t->request.entry->event_serial; /* the read begins now */
+    t->result.started_real_usec = g_get_real_time();
+    if (m) {
+        g_autoptr(GVariant) outcome = NULL, hash = NULL;
+        guint64 size;
+        gsize n;
+        g_variant_get(m->body, "(t@" MESSAGE_ERROR_TYPE "@ayt)", NULL, &outcome, &hash, &size);
+        gconstpointer bytes = g_variant_get_fixed_array(hash, &n, 1);
+        if (message_error_check(outcome, NULL, NULL) && n == HASH_BYTES &&
+            memcmp(bytes, t->base, HASH_BYTES) == 0 && size == t->request.recorded->stat.size_bytes)
+            fd = message_take_fd(m, 0);
+    }
+    capture(t, fd);
+}
+
+/* The recorded content, if a capture may be relative to it. */
+static gboolean
+has_base(const Transfer *t)
+{
+    const Target *recorded = t->request.recorded;
+
+    return t->request.ranges && recorded && recorded->has_hash;
+}
+
 Transfer *
 transfer_start(const TransferRequest *request, TransferFunc func, gpointer data)
 {
     Transfer *t = g_new0(Transfer, 1);
     Entry *e = request->entry;
     const Target *recorded = request->recorded;
-    const Target *place = recorded ? recorded : request->place;
     FileStat none = {0};
 
     t->request = *request;
@@ -432,7 +528,7 @@ transfer_start(const TransferRequest *request, TransferFunc func, gpointer data)
     t->event_serial = e->event_serial;
     t->started_usec = g_get_monotonic_time();
     t->result.started_real_usec = g_get_real_time();
-    t->content_fd = t->sums_fd = -1;
+    t->content_fd = t->sums_fd = t->ranges_fd = -1;
     t->n_parts = request->targets->len;
     t->parts = g_new0(Part, t->n_parts);
     for (guint i = 0; i < t->n_parts; i++) {
@@ -447,17 +543,16 @@ transfer_start(const TransferRequest *request, TransferFunc func, gpointer data)
         g_idle_add_full(G_PRIORITY_DEFAULT, start_deletion, t, NULL);
         return t;
     }
-    t->capturing = TRUE;
-    copiers_submit(request->copiers, t->job, e->row->principal, e->device, e->row->timeout_sec,
-                   MESSAGE_DAEMON_CAPTURE,
-                   g_variant_new("(t@ay@ayu@" FILESTAT_TYPE "@ay@ay)", t->job,
-                                 path_to_variant(e->folder), path_to_variant(t->name),
-                                 (guint32) request->flags,
-                                 filestat_to_variant(place ? &place->stat : &none),
-                                 bytes_to_variant(recorded ? recorded->hash : NULL,
-                                                  recorded && recorded->has_hash ? HASH_BYTES : 0),
-                                 attributes_to_variant(recorded ? recorded->attributes : NULL)),
-                   NULL, 0, on_copier, t);
+    if (!has_base(t)) {
+        capture(t, -1);
+        return t;
+    }
+    memcpy(t->base, recorded->hash, HASH_BYTES);
+    t->asked = recorded->store;
+    t->asking_job = store_next_job();
+    store_request(t->asked, t->asking_job, MESSAGE_DAEMON_SUMS,
+                  g_variant_new("(t@ay)", t->asking_job, path_to_variant(e->row->path)), NULL, 0,
+                  on_sums, t);
     return t;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-/* Transfer: one capture of a file and its way into the stores: capture, drain, append, durable. */
+/* Transfer: one capture of a file and its way into the stores: sums, capture, drain, append, durable. */
 
 #include <glib.h>
 
@@ -10,6 +10,9 @@
 #include "daemon/watchers.h"
 
 G_BEGIN_DECLS
+
+/* Of a larger file only what changed is sent, if its stores have the sums of what it was. */
+#define TRANSFER_RANGES_MIN (256 * 1024)
 
 typedef struct Transfer Transfer;
 
@@ -25,6 +28,7 @@ typedef struct TransferRequest {
                                file system in its folder's place */
     PointCause    cause;
     gboolean      deletion; /* no capture: the file is gone, say so to the stores */
+    gboolean      ranges;   /* what changed will do: every target has the recorded content */
     GPtrArray    *targets;  /* of Target of the entry: who receives it (borrowed) */
 } TransferRequest;
 
@@ -35,6 +39,7 @@ typedef struct TransferTarget {
     gint64   stamp_usec; /* CLOCK_MONOTONIC, the keeper's */
     gint64   time_usec;  /* of the record */
     char    *error;      /* why not durable */
+    guint    suspicion;  /* Suspicion bits, with durable */
     gboolean damaged;    /* the store has lost what it was to be changed: ask it anew */
     int      errnum;
 } TransferTarget;

@@ -1,4 +1,10 @@
-UNIT_TESTS += unit-table
+UNIT_TESTS += unit-drills unit-schedule unit-table
+unit_drills_SOURCES = tests/unit/drills.c
+unit_drills_CFLAGS = $(UNIT_CFLAGS)
+unit_drills_LDADD = libunit.a libdaemon.a libcontrol.a libbase.a $(UNIT_LIBS)
+unit_schedule_SOURCES = tests/unit/schedule.c
+unit_schedule_CFLAGS = $(UNIT_CFLAGS)
+unit_schedule_LDADD = libunit.a libdaemon.a libcontrol.a libbase.a $(UNIT_LIBS)
 unit_table_SOURCES = tests/unit/table.c
 unit_table_CFLAGS = $(UNIT_CFLAGS)
 unit_table_LDADD = libunit.a libdaemon.a libcontrol.a libbase.a $(UNIT_LIBS)

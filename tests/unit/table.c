@@ -92,10 +92,12 @@ rows_and_stores_survive_saving_and_loading(void)
                      .retries = 7,
                      .timeout_sec = 90,
                      .keep = g_strdup("3d"),
+                     .keep_last = 12,
+                     .max_lag_sec = 30,
                      .suspended = TRUE};
         table_take(t, row);
         table_add_store(t, "usb", "/mnt/usb", "u-1");
-        table_add_store(t, "nas", "/mnt/nas", "u-2");
+        table_add_store(t, "nas", "/mnt/nas", "u-2")->max_size_bytes = (guint64) 3 << 40;
         table_save(t, s, &error);
         UNIT_NO_ERROR(error);
     }
@@ -110,9 +112,13 @@ rows_and_stores_survive_saving_and_loading(void)
     CU_ASSERT_EQUAL(row->retries, 7);
     CU_ASSERT_EQUAL(row->timeout_sec, 90);
     CU_ASSERT_STRING_EQUAL(row->keep, "3d");
+    CU_ASSERT_EQUAL(row->keep_last, 12);
+    CU_ASSERT_EQUAL(row->max_lag_sec, 30);
     CU_ASSERT_TRUE(row->suspended);
     CU_ASSERT_FALSE(row->declared);
     CU_ASSERT_STRING_EQUAL(table_find_store(t, "usb")->uuid, "u-1");
+    CU_ASSERT_EQUAL(table_find_store(t, "usb")->max_size_bytes, 0);
+    CU_ASSERT_EQUAL(table_find_store(t, "nas")->max_size_bytes, (guint64) 3 << 40);
 }
 
 static void
@@ -133,15 +139,26 @@ wrong_input_is_refused_with_file_and_line(void)
          ":2: 'retrys' is not known here"},
         {"entries = ({ path = \"/a\"; backup = \"on-close\"; recover = \"auto\"; retries = -1; });",
          "'retries' is -1; it must be from 0 to 1000"},
-        {"entries = ({ path = \"/a\"; backup = \"on-close\"; recover = \"auto\"; retries = 1001; });",
+        {"entries = ({ path = \"/a\"; backup = \"on-close\"; recover = \"auto\"; retries = 1001; "
+         "});",
          "'retries' is 1001"},
         {"entries = ({ path = \"/a\"; backup = \"on-close\"; recover = \"auto\"; timeout = 0; });",
          "'timeout' is 0"},
-        {"entries = ({ path = \"/a\"; backup = \"on-close\"; recover = \"auto\"; keep = \"4x\"; });",
+        {"entries = ({ path = \"/a\"; backup = \"on-close\"; recover = \"auto\"; keep = \"4x\"; "
+         "});",
          "keep \"4x\" is not understood"},
         {"entries = (\n{ path = \"/a\"; backup = \"on-close\"; recover = \"auto\"; },\n"
          "{ path = \"/a\"; backup = \"on-close\"; recover = \"auto\"; });",
          ":3: /a has a row already"},
+        {"entries = ({ path = \"/a\"; backup = \"on-close\"; recover = \"auto\"; max-lag = 0; });",
+         "'max-lag' is 0; it must be from 1 to 86400"},
+        {"entries = ({ path = \"/a\"; backup = \"on-close\"; recover = \"auto\"; keep-last = -1; "
+         "});",
+         "'keep-last' is -1"},
+        {"stores = ({ name = \"x\"; path = \"/s\";\n max-size = \"20 G\"; });",
+         ":2: 'max-size' is \"20 G\""},
+        {"stores = ({ name = \"x\"; path = \"/s\"; max-size = 20; });",
+         "'max-size' must be a string"},
         {"stores = ({ name = \"x y\"; path = \"/s\"; });", "store name \"x y\""},
         {"stores = ({ name = \"x\"; });", "'path' is missing"},
         {"entries = (\n\n;", "table.conf:3: syntax error"},
@@ -154,6 +171,48 @@ wrong_input_is_refused_with_file_and_line(void)
         CU_ASSERT_PTR_NOT_NULL(strstr(message, cases[i].says));
         CU_ASSERT_PTR_NOT_NULL(strstr(message, "table.conf"));
     }
+}
+
+static void
+a_row_has_the_max_lag_of_its_backup_mode_unless_it_says_its_own(void)
+{
+    Row row = {.backup = BACKUP_ON_CLOSE};
+
+    CU_ASSERT_EQUAL(row_max_lag_sec(&row), 60);
+    row.backup = BACKUP_PER_WRITE;
+    CU_ASSERT_EQUAL(row_max_lag_sec(&row), 1);
+    row.max_lag_sec = 17;
+    CU_ASSERT_EQUAL(row_max_lag_sec(&row), 17);
+}
+
+static void
+sizes_are_read_with_their_unit_and_written_as_they_are_read(void)
+{
+    static const struct {
+        const char *text;
+        guint64 bytes;
+    } good[] = {{"0", 0},
+                {"1", 1},
+                {"1000", 1000},
+                {"1K", 1024},
+                {"200G", (guint64) 200 << 30},
+                {"3T", (guint64) 3 << 40},
+                {"5m", 5 << 20}};
+    static const char *const bad[] = {"", "K", "-1", "1 G", "1GB", "1.5G", "x", "9999999999T"};
+    guint64 bytes = 7;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(good); i++) {
+        CU_ASSERT_TRUE(size_parse(good[i].text, &bytes));
+        CU_ASSERT_EQUAL(bytes, good[i].bytes);
+        g_autofree char *text = size_format(bytes);
+        guint64 again;
+        CU_ASSERT_TRUE(size_parse(text, &again));
+        CU_ASSERT_EQUAL(again, bytes);
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(bad); i++)
+        CU_ASSERT_FALSE(size_parse(bad[i], &bytes));
+    g_autofree char *text = size_format((guint64) 200 << 30);
+    CU_ASSERT_STRING_EQUAL(text, "200G");
 }
 
 static void
@@ -199,13 +258,16 @@ declared_rows_are_not_written_to_our_table(void)
 {
     g_autoptr(Settings) s =
         settings("entries = ({ path = \"/d\"; backup = \"on-close\"; recover = \"manual\"; });\n"
-                 "stores = ({ name = \"usb\"; path = \"/mnt/usb\"; });");
+                 "stores = ({ name = \"usb\"; path = \"/mnt/usb\"; max-size = \"2G\"; });\n"
+                 "drill = false;");
     g_auto(GStrv) warnings = NULL;
     g_autoptr(GError) error = NULL;
     g_autoptr(Table) t = load(s, &warnings);
     StoreRow *usb = table_find_store(t, "usb");
 
+    CU_ASSERT_FALSE(s->drill);
     CU_ASSERT_TRUE_FATAL(usb && usb->declared);
+    CU_ASSERT_EQUAL(usb->max_size_bytes, (guint64) 2 << 30);
     usb->uuid = (g_free(usb->uuid), g_strdup("u-9"));
     table_save(t, s, &error);
     UNIT_NO_ERROR(error);
@@ -244,6 +306,7 @@ a_named_settings_file_moves_every_path(void)
     g_autofree char *state = unit_path("state");
 
     CU_ASSERT_STRING_EQUAL(s->state_folder, state);
+    CU_ASSERT_TRUE(s->drill);
     if (!g_getenv("FILEDUP_SOCKET"))
         CU_ASSERT_STRING_EQUAL(s->socket_path, socket);
 }
@@ -284,6 +347,8 @@ static const UnitTest tests[] = {
     UNIT_TEST(an_empty_table_has_just_the_default_store),
     UNIT_TEST(rows_and_stores_survive_saving_and_loading),
     UNIT_TEST(wrong_input_is_refused_with_file_and_line),
+    UNIT_TEST(a_row_has_the_max_lag_of_its_backup_mode_unless_it_says_its_own),
+    UNIT_TEST(sizes_are_read_with_their_unit_and_written_as_they_are_read),
     UNIT_TEST(limits_are_accepted_at_their_edge),
     UNIT_TEST(a_bad_drop_in_is_left_out_as_a_whole_and_named),
     UNIT_TEST(declared_rows_are_not_written_to_our_table),

@@ -2,9 +2,13 @@
 
 noinst_LIBRARIES += libcli.a
 libcli_a_SOURCES = \
+	cli/backups.c cli/backups.h \
 	cli/client.c cli/client.h \
+	cli/compare.c cli/compare.h \
 	cli/dict.h \
+	cli/extract.c cli/extract.h \
 	cli/finding.c cli/finding.h \
+	cli/inquiry.c cli/inquiry.h \
 	cli/kernel.c cli/kernel.h \
 	cli/offline-restore.c \
 	cli/offline.c cli/offline.h \
@@ -13,18 +17,26 @@ libcli_a_SOURCES = \
 	cli/option-text.c \
 	cli/option.c cli/option.h \
 	cli/output.c cli/output.h \
+	cli/parser.c cli/parser.h \
 	cli/points.c cli/points.h \
 	cli/report.c cli/report.h \
 	cli/restored.c cli/restored.h \
+	cli/time-parse.c \
 	cli/time.c cli/time.h \
+	cli/verb-cat.c \
+	cli/verb-diff.c \
 	cli/verb-doctor.c \
 	cli/verb-entry.c \
+	cli/verb-history.c \
 	cli/verb-log.c \
 	cli/verb-restore.c \
 	cli/verb-status.c \
+	cli/verb-store-check.c \
 	cli/verb-store.c \
 	cli/verb-sync.c \
-	cli/verb.h
+	cli/verb-verify.c \
+	cli/verb.h \
+	cli/when.c cli/when.h
 
 # BUILT_SOURCES come first in `make all` only.
 $(libcli_a_OBJECTS): service/daemon/manager1.h

@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <locale.h>
+#include <signal.h>
 
 #include "cli/option.h"
 #include "cli/output.h"
@@ -21,8 +22,18 @@ static const VerbFunc functions[VERB_COUNT] = {
     [VERB_SYNC] = verb_sync,
     [VERB_RESTORE] = verb_restore,
     [VERB_LOG] = verb_log,
+    [VERB_DIFF] = verb_diff,
+    [VERB_CAT] = verb_cat,
+    [VERB_POINT] = verb_point,
+    [VERB_PRUNE] = verb_prune,
+    [VERB_FORGET] = verb_forget,
+    [VERB_VERIFY] = verb_verify,
+    [VERB_APPROVE] = verb_approve,
     [VERB_STORE_ADD] = verb_store_add,
     [VERB_STORE_LIST] = verb_store_list,
+    [VERB_STORE_SET] = verb_store_set,
+    [VERB_STORE_CHECK] = verb_store_check,
+    [VERB_STORE_REBUILD] = verb_store_rebuild,
     [VERB_STORE_REMOVE] = verb_store_remove,
     [VERB_DOCTOR] = verb_doctor,
 };
@@ -53,6 +64,7 @@ main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
 
     (void) setlocale(LC_ALL, "");
+    (void) signal(SIGPIPE, SIG_IGN); /* scratch is removed, whoever has read enough */
     g_autoptr(Options) options = options_parse(argc, argv, &error);
     if (!options) {
         report_error(NULL, error, NULL);

@@ -3,6 +3,9 @@
  * The store is only read: what stood in the file's place cannot become a recovery point there. So
  * it is kept beside the restored file, under a name that tells what it is, unless it has the same
  * content.
+ *
+ * Root believes a store that is not root's no more than whoever made it: the restored file belongs to
+ * the maker, if that is what the store says, else to root, and it has no privileges.
  */
 
 #include "config.h"
@@ -15,38 +18,8 @@
 #include "base/path.h"
 #include "base/sums.h"
 #include "cli/offline.h"
-#include "cli/operand.h"
 #include "cli/restored.h"
 #include "copy/restore.h"
-
-/* The file's content under one of the paths that the operand may mean. */
-static gboolean
-find_content(StoreReader *reader, const char *operand, guint64 point, StoredContent *ret_content,
-             char **ret_path, GError **error)
-{
-    g_auto(GStrv) candidates = operand_candidates(operand, error);
-    g_autoptr(GError) first = NULL;
-
-    if (!candidates)
-        return FALSE;
-    *ret_path = g_strdup(candidates[0]);
-    for (char **path = candidates; *path; path++) {
-        g_autoptr(GError) failed = NULL;
-        if (store_reader_content(reader, *path, point, ret_content, &failed)) {
-            g_free(*ret_path);
-            *ret_path = g_strdup(*path);
-            return TRUE;
-        }
-        if (!g_error_matches(failed, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY)) {
-            g_propagate_error(error, g_steal_pointer(&failed));
-            return FALSE;
-        }
-        if (!first)
-            first = g_steal_pointer(&failed);
-    }
-    g_propagate_error(error, g_steal_pointer(&first));
-    return FALSE;
-}
 
 /* The file's own place. No link is followed on the way: the path was canonical when recorded. */
 static gboolean
@@ -107,6 +80,7 @@ account(const StoredContent *content, const RestoreResult *result, const Place *
     g_variant_dict_insert(&dict, "quality", "s", offline_quality(content->quality));
     g_variant_dict_insert(&dict, "written", "t", result->written_bytes);
     g_variant_dict_insert(&dict, "stable_point", "t", content->stable_point);
+    g_variant_dict_insert(&dict, "point", "t", content->point);
     g_variant_dict_insert(&dict, "problems", "s", result->problems ? result->problems : "");
     g_variant_dict_insert(&dict, "existed", "b", place->exists);
     g_variant_dict_insert(&dict, "saved", "b", FALSE);
@@ -118,61 +92,111 @@ account(const StoredContent *content, const RestoreResult *result, const Place *
     return g_variant_dict_end(&dict);
 }
 
+/* Without security.* and trusted.*: NULL if there are none. */
+static GBytes *
+without_privileges(GBytes *attributes)
+{
+    g_autoptr(GVariant) all =
+        g_variant_ref_sink(g_variant_new_from_bytes(G_VARIANT_TYPE("a(ayay)"), attributes, FALSE));
+    GVariantBuilder rest;
+    guint n_out = 0;
+
+    g_variant_builder_init(&rest, G_VARIANT_TYPE("a(ayay)"));
+    for (gsize i = 0; i < g_variant_n_children(all); i++) {
+        g_autoptr(GVariant) one = g_variant_get_child_value(all, i);
+        g_autoptr(GVariant) key = g_variant_get_child_value(one, 0);
+        const char *name = path_from_variant(key);
+        if (!name || g_str_has_prefix(name, "security.") || g_str_has_prefix(name, "trusted."))
+            n_out++;
+        else
+            g_variant_builder_add_value(&rest, one);
+    }
+    g_autoptr(GVariant) kept = g_variant_ref_sink(g_variant_builder_end(&rest));
+    return n_out ? g_variant_get_data_as_bytes(kept) : NULL;
+}
+
+/* Whether the owner that the store tells may be set; what only root may give is taken out of the
+ * content, and named. */
 static gboolean
-restore_one(StoreReader *reader, const Options *options, const char *operand, gboolean many,
-            char **ret_path, Report *report, GError **error)
+may_set_owner(Parser *parser, StoredContent *content, char **ret_problems)
+{
+    if (geteuid() != 0 || parser_is_trusted(parser))
+        return geteuid() == 0;
+    if (!parser_is_maker(parser, content->stat.uid, content->stat.gid))
+        return FALSE;
+    GBytes *rest = without_privileges(content->attributes);
+    if (rest || (content->stat.mode & (S_ISUID | S_ISGID)))
+        *ret_problems =
+            g_strdup("set-uid bits and privileged attributes (the store is not root's)");
+    if (rest) {
+        g_bytes_unref(content->attributes);
+        content->attributes = rest;
+    }
+    content->stat.mode &= ~(guint32) (S_ISUID | S_ISGID);
+    return TRUE;
+}
+
+static gboolean
+restore_content(Parser *parser, const Options *options, const char *path, StoredContent *content,
+                Report *report, GError **error)
 {
     const char *to = options_value(options, OPTION_TO_PATH);
     gboolean force = options_has(options, OPTION_FORCE);
     gboolean dry_run = options_has(options, OPTION_DRY_RUN);
-    g_auto(StoredContent) content = {.fd = -1};
+    gboolean many = options_operands(options)[1] != NULL;
     g_auto(Place) place = {.folder_fd = -1};
     g_auto(RestoreResult) result = {0};
+    g_autofree char *left_out = NULL;
+    gboolean privileged = may_set_owner(parser, content, &left_out);
 
-    if (!find_content(reader, operand, options_number(options, OPTION_POINT, 0), &content, ret_path,
-                      error))
-        return FALSE;
-    if (!(to ? place_open(to, *ret_path, force, many, &place, error)
-             : own_place(*ret_path, &place, error)))
+    if (!(to ? place_open(to, path, force, many, &place, error) : own_place(path, &place, error)))
         return FALSE;
     RestoreRequest request = {
-        .source_fd = content.fd,
-        .sums = content.sums,
-        .size_bytes = content.size_bytes,
-        .stat = content.stat,
-        .attributes = content.attributes,
-        .privileged = geteuid() == 0,
+        .source_fd = content->fd,
+        .sums = content->sums,
+        .size_bytes = content->size_bytes,
+        .stat = content->stat,
+        .attributes = content->attributes,
+        .privileged = privileged,
         .flags = (force ? RESTORE_FORCE : 0) | (dry_run ? RESTORE_DRY_RUN : 0),
         .target_fd = -1,
         .folder_fd = place.folder_fd,
         .name = place.name,
     };
     gboolean done = restore_run(&request, &result, error);
-    g_autofree char *left = settle(&place, &result.swapped, &content, done && to && force);
-    if (!done) {
+    g_autofree char *left = settle(&place, &result.swapped, content, done && to && force);
+    if (!done)
         return left ? throw_prefixed(error, "what was there before is left as '%s'", left) : FALSE;
-    }
-    restored_report(report, *ret_path, to ? place.path : NULL, dry_run,
-                    account(&content, &result, &place, left));
+    if (left_out && !result.problems)
+        result.problems = g_steal_pointer(&left_out);
+    restored_report(report, path, to ? place.path : NULL, dry_run,
+                    account(content, &result, &place, left));
     return TRUE;
 }
 
-Status
-offline_restore(const Options *options)
+static gboolean
+restore_one(Backups *backups, const Options *options, const char *operand, char **ret_path,
+            Report *report, GError **error)
 {
-    const char *const *operands = options_operands(options);
-    gboolean many = operands[1] != NULL;
-    Status status = STATUS_OK;
+    Parser *parser = backups_parser(backups);
+    g_auto(When) when = {0};
+    g_auto(StoredContent) content = {.fd = -1};
 
-    g_autoptr(StoreReader) reader = offline_open(options, &status);
-    if (!reader)
-        return status;
+    return backups_choose(backups, options, operand, ret_path, &when, error) &&
+           parser_content(parser, *ret_path, when.point, when.time_usec, &content, error) &&
+           restore_content(parser, options, *ret_path, &content, report, error);
+}
+
+Status
+offline_restore(Backups *backups, const Options *options)
+{
     g_autoptr(Report) report = report_new(options);
-    for (; *operands; operands++) {
+
+    for (const char *const *operand = options_operands(options); *operand; operand++) {
         g_autoptr(GError) error = NULL;
         g_autofree char *path = NULL;
-        if (!restore_one(reader, options, *operands, many, &path, report, &error))
-            report_failed(report, path ? path : *operands, error,
+        if (!restore_one(backups, options, *operand, &path, report, &error))
+            report_failed(report, path ? path : *operand, error,
                           g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY)
                               ? "Close it there, or use --force"
                               : NULL);

@@ -1,13 +1,13 @@
-/* offline.c - what a store says without a daemon: its files, their points, itself */
+/* offline.c - what a store says without a daemon: its files, and itself */
 
 #include "config.h"
 
 #include "base/error.h"
 #include "base/path.h"
+#include "cli/dict.h"
 #include "cli/offline.h"
 #include "cli/operand.h"
 #include "cli/output.h"
-#include "cli/points.h"
 #include "cli/time.h"
 
 const char *
@@ -38,6 +38,12 @@ offline_cause(PointCause cause)
         return "before-restore";
     case CAUSE_DELETED:
         return "deleted";
+    case CAUSE_QUIET:
+        return "quiet";
+    case CAUSE_NAMED:
+        return "named";
+    case CAUSE_COUNT:
+        break;
     }
     return "unknown";
 }
@@ -56,38 +62,46 @@ offline_state(StoredState state)
     return "unknown";
 }
 
-StoreReader *
-offline_open(const Options *options, Status *ret_status)
+/* The words of the bits that are set, with a space between. */
+static char *
+words_of(guint32 bits, const char *const *words, guint n)
 {
-    g_autoptr(GError) error = NULL;
-    const char *folder = options_value(options, OPTION_STORE);
-    StoreReader *reader = store_reader_open(folder, &error);
+    GString *text = g_string_new(NULL);
 
-    if (!reader) {
-        gboolean busy = g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY);
-        report_error(folder, error,
-                     busy ? "Ask its daemon: the same command without --store" : NULL);
-        *ret_status = report_status_of(error);
-    }
-    return reader;
+    for (guint i = 0; i < n; i++)
+        if (bits & (1u << i))
+            g_string_append_printf(text, "%s%s", text->len ? " " : "", words[i]);
+    return g_string_free(text, FALSE);
 }
 
-/* The files as the daemon would tell them, as far as a store knows: a{sv}. */
-static GVariant *
-file_dict(const StoredFile *f)
+char *
+offline_kept(guint32 kept)
 {
-    g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
-    g_autofree char *mirror = path_escape(f->mirror ? f->mirror : "");
+    static const char *const words[] = {"stable", "named", "suspicion", "boot"}; /* Kept's order */
 
-    g_variant_dict_insert_value(&dict, "path", path_to_variant(f->path));
-    g_variant_dict_insert(&dict, "state", "s", offline_state(f->state));
-    g_variant_dict_insert(&dict, "principal", "u", (guint32) f->principal);
-    g_variant_dict_insert(&dict, "time", "x", f->time_usec);
-    g_variant_dict_insert(&dict, "quality", "s", offline_quality(f->quality));
-    g_variant_dict_insert(&dict, "size", "t", f->stat.size_bytes);
-    g_variant_dict_insert(&dict, "sequence", "t", f->sequence);
-    g_variant_dict_insert(&dict, "backup_file", "s", mirror);
-    return g_variant_ref_sink(g_variant_dict_end(&dict));
+    return words_of(kept, words, G_N_ELEMENTS(words));
+}
+
+char *
+offline_suspicion(guint32 suspicion)
+{
+    static const char *const words[] = {"emptied", "encrypted"}; /* Suspicion's order */
+
+    return words_of(suspicion, words, G_N_ELEMENTS(words));
+}
+
+Parser *
+offline_open(const char *folder, Status *ret_status)
+{
+    g_autoptr(GError) error = NULL;
+    Parser *p = parser_open(folder, &error);
+
+    if (!p) {
+        gboolean busy = g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_BUSY);
+        report_error(NULL, error, busy ? "Ask its daemon: the same command without --store" : NULL);
+        *ret_status = report_status_of(error);
+    }
+    return p;
 }
 
 static void
@@ -97,13 +111,18 @@ print_files(GPtrArray *files)
     g_autoptr(Table) table = table_new(headings);
 
     for (guint i = 0; i < files->len; i++) {
-        const StoredFile *f = files->pdata[i];
-        g_autofree char *size = output_size(f->stat.size_bytes);
-        g_autofree char *when = time_local(f->time_usec);
-        g_autofree char *path = path_escape(f->path);
-        const char *cells[] = {offline_state(f->state), offline_quality(f->quality), size, when,
-                               path};
+        GVariant *f = files->pdata[i];
+        g_autofree char *size = output_size(dict_u64(f, "size"));
+        g_autofree char *when = time_local(dict_time(f, "time"));
+        g_autofree char *path = path_escape(dict_path(f, "path"));
+        const char *cells[] = {dict_text(f, "state"), dict_text(f, "quality"), size, when, path};
         table_add(table, cells);
+        if (*dict_text(f, "suspicion")) {
+            g_autofree char *note = g_strdup_printf(
+                "suspicious (%s): point %" G_GUINT64_FORMAT " is the last before it",
+                dict_text(f, "suspicion"), dict_u64(f, "good_point"));
+            table_note(table, note);
+        }
     }
     g_autofree char *text = table_text(table);
     output_print("%s", *text ? text : "The store is empty.\n");
@@ -112,7 +131,7 @@ print_files(GPtrArray *files)
 static void
 print_files_json(GPtrArray *files)
 {
-    static const char *const times[] = {"time", NULL};
+    static const char *const times[] = {"time", "suspicious_since", NULL};
     g_autoptr(JsonBuilder) b = json_builder_new();
 
     json_builder_begin_object(b);
@@ -121,9 +140,8 @@ print_files_json(GPtrArray *files)
     json_builder_set_member_name(b, "entries");
     json_builder_begin_array(b);
     for (guint i = 0; i < files->len; i++) {
-        g_autoptr(GVariant) dict = file_dict(files->pdata[i]);
         json_builder_begin_object(b);
-        output_json_dict(b, dict, times);
+        output_json_dict(b, files->pdata[i], times);
         json_builder_end_object(b);
     }
     json_builder_end_array(b);
@@ -131,39 +149,50 @@ print_files_json(GPtrArray *files)
     output_json(b);
 }
 
-static StoredFile *
+static GVariant *
 find_file(GPtrArray *files, const char *operand)
 {
     g_auto(GStrv) candidates = operand_candidates(operand, NULL);
 
     for (char **path = candidates; path && *path; path++)
-        for (guint i = 0; i < files->len; i++) {
-            StoredFile *f = files->pdata[i];
-            if (g_str_equal(f->path, *path))
-                return f;
-        }
+        for (guint i = 0; i < files->len; i++)
+            if (g_str_equal(dict_path(files->pdata[i], "path"), *path))
+                return files->pdata[i];
+    return NULL;
+}
+
+/* Of a{sv}; NULL: it has said why. */
+static GPtrArray *
+list_files(Parser *p, const Options *options, Status *ret_status)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GVariant) list = parser_list(p, &error);
+    GPtrArray *files = g_ptr_array_new_with_free_func((GDestroyNotify) g_variant_unref);
+
+    for (gsize i = 0; list && i < g_variant_n_children(list); i++)
+        g_ptr_array_add(files, g_variant_get_child_value(list, i));
+    if (list)
+        return files;
+    report_error(options_value(options, OPTION_STORE), error, NULL);
+    *ret_status = report_status_of(error);
+    g_ptr_array_unref(files);
     return NULL;
 }
 
 Status
 offline_status(const Options *options)
 {
-    g_autoptr(GError) error = NULL;
     const char *const *operands = options_operands(options);
     Status status = STATUS_OK;
     guint n_missing = 0;
 
-    g_autoptr(StoreReader) reader = offline_open(options, &status);
-    if (!reader)
+    g_autoptr(Parser) parser = offline_open(options_value(options, OPTION_STORE), &status);
+    g_autoptr(GPtrArray) files = parser ? list_files(parser, options, &status) : NULL;
+    if (!files)
         return status;
-    g_autoptr(GPtrArray) files = store_reader_list(reader, &error);
-    if (!files) {
-        report_error(options_value(options, OPTION_STORE), error, NULL);
-        return report_status_of(error);
-    }
     g_autoptr(GPtrArray) named = g_ptr_array_new();
     for (; *operands; operands++) {
-        StoredFile *f = find_file(files, *operands);
+        GVariant *f = find_file(files, *operands);
         if (f) {
             g_ptr_array_add(named, f);
             continue;
@@ -186,22 +215,17 @@ offline_status(const Options *options)
 Status
 offline_store(const Options *options)
 {
-    g_autoptr(GError) error = NULL;
     const char *folder = options_value(options, OPTION_STORE);
     Status status = STATUS_OK;
 
-    g_autoptr(StoreReader) reader = offline_open(options, &status);
-    if (!reader)
+    g_autoptr(Parser) parser = offline_open(options_value(options, OPTION_STORE), &status);
+    g_autoptr(GPtrArray) files = parser ? list_files(parser, options, &status) : NULL;
+    if (!files)
         return status;
-    g_autoptr(GPtrArray) files = store_reader_list(reader, &error);
-    if (!files) {
-        report_error(folder, error, NULL);
-        return report_status_of(error);
-    }
     if (!options_has(options, OPTION_JSON)) {
         g_autofree char *shown = path_escape(folder);
         output_print("%s: store %s, %u files. 'filedup --store DIR status' lists them.\n", shown,
-                     store_reader_uuid(reader), files->len);
+                     parser_uuid(parser), files->len);
         return STATUS_OK;
     }
     g_autoptr(JsonBuilder) b = json_builder_new();
@@ -209,44 +233,11 @@ offline_store(const Options *options)
     json_builder_begin_object(b);
     output_json_path(b, "path", folder);
     json_builder_set_member_name(b, "uuid");
-    json_builder_add_string_value(b, store_reader_uuid(reader));
+    json_builder_add_string_value(b, parser_uuid(parser));
     json_builder_set_member_name(b, "files");
     json_builder_add_int_value(b, files->len);
     json_builder_end_object(b);
     json_builder_end_array(b);
     output_json(b);
     return STATUS_OK;
-}
-
-Status
-offline_log(const Options *options)
-{
-    g_autoptr(GError) error = NULL;
-    const char *operand = options_operands(options)[0];
-    Status status = STATUS_OK;
-
-    g_autoptr(StoreReader) reader = offline_open(options, &status);
-    if (!reader)
-        return status;
-    g_auto(GStrv) candidates = operand_candidates(operand, &error);
-    for (char **path = candidates; path && *path; path++) {
-        g_clear_error(&error);
-        g_autoptr(GArray) points = store_reader_points(reader, *path, &error);
-        if (points && points->len) {
-            g_autoptr(Points) list = points_new();
-            for (guint i = 0; i < points->len; i++) {
-                const StoredPoint *p = &g_array_index(points, StoredPoint, i);
-                points_add(list, p->id, p->sequence, p->time_usec, offline_cause(p->cause),
-                           offline_quality(p->quality), p->size_bytes);
-            }
-            points_print(list, *path, options_has(options, OPTION_JSON));
-            return STATUS_OK;
-        }
-        if (error && !g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_NO_ENTRY))
-            break;
-    }
-    if (!error)
-        (void) throw_error(&error, FILEDUP_ERROR_NO_ENTRY, "the store has nothing of it");
-    report_error(operand, error, NULL);
-    return report_status_of(error);
 }

@@ -118,3 +118,22 @@ operand_candidates(const char *operand, GError **error)
     g_ptr_array_add(found, NULL);
     return (char **) g_ptr_array_free(g_steal_pointer(&found), FALSE);
 }
+
+gboolean
+operand_part(const char *operand, guint n, char **ret_file, char **ret_point)
+{
+    const char *at = operand + strlen(operand);
+
+    for (guint i = 0; i < n; i++) {
+        do {
+            if (at == operand)
+                return FALSE;
+            at--;
+        } while (*at != '@');
+    }
+    if (at == operand) /* "@POINT" has no file */
+        return FALSE;
+    *ret_file = g_strndup(operand, (gsize) (at - operand));
+    *ret_point = n > 0 ? g_strdup(at + 1) : NULL;
+    return TRUE;
+}

@@ -20,4 +20,9 @@ char **operand_candidates(const char *operand, GError **error);
 /* "." and ".." and doubled slashes taken out of an absolute path by its text alone. */
 char *operand_lexical(const char *absolute);
 
+/* The ways to part "FILE@POINT", the longest FILE first: the whole of it as a file (n = 0, *ret_point
+ * is NULL), then at the last @, at the one before ... FALSE: there are no more. What is a known file
+ * decides, so that names may have an @ in them. */
+gboolean operand_part(const char *operand, guint n, char **ret_file, char **ret_point);
+
 G_END_DECLS

@@ -15,7 +15,7 @@ typedef struct VerbSpec {
     const char *detail; /* NULL, or prose below the options in the verb's help */
 } VerbSpec;
 
-typedef enum { KIND_FLAG, KIND_TEXT, KIND_NUMBER, KIND_CHOICE, KIND_FILE, KIND_FOLDER } OptionKind;
+typedef enum { KIND_FLAG, KIND_TEXT, KIND_NUMBER, KIND_SIZE, KIND_CHOICE, KIND_FILE, KIND_FOLDER } OptionKind;
 
 typedef struct OptionSpec {
     const char *name;
@@ -27,7 +27,7 @@ typedef struct OptionSpec {
     guint       verbs;       /* bits; GLOBAL */
     guint       required_by; /* bits: verbs that do not go without it */
     const char *choices;     /* "a|b" */
-    guint64     least, most; /* KIND_NUMBER */
+    guint64     least, most; /* KIND_NUMBER, KIND_SIZE */
     guint       refused_by;  /* bits: verbs for which `refusal` says why not */
     const char *refusal;
 } OptionSpec;
@@ -36,7 +36,8 @@ typedef struct OptionSpec {
 #define BIT(verb) (1u << VERB_##verb)
 #define GLOBAL    (1u << VERB_COUNT)
 #define HIDDEN    (1u << (VERB_COUNT + 1))
-#define OFFLINE   (BIT(STATUS) | BIT(LOG) | BIT(RESTORE) | BIT(STORE_LIST)) /* can do with --store */
+#define OFFLINE /* can do with --store */                                                          \
+    (BIT(STATUS) | BIT(RESTORE) | BIT(LOG) | BIT(DIFF) | BIT(CAT) | BIT(VERIFY) | BIT(STORE_LIST))
 
 extern const VerbSpec   VERBS[VERB_COUNT];
 extern const OptionSpec OPTIONS[OPTION_COUNT];

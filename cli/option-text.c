@@ -6,7 +6,7 @@
 
 #include "cli/option-table.h"
 
-#define HELP_COLUMN 22
+#define HELP_COLUMN 25
 
 /* "--to STORE", "-f, --force" */
 static char *
@@ -141,6 +141,7 @@ append_values(GString *text, Option i)
     case KIND_FLAG:
     case KIND_TEXT:
     case KIND_NUMBER:
+    case KIND_SIZE:
         g_string_append(text, ") return ;;\n");
         break;
     }
@@ -212,17 +213,37 @@ option_completion_bash(void)
 
 /* The man page ----------------------------------------------------------------------------- */
 
-/* "FILE..." -> ".Ar FILE ...", "[FILE...]" -> ".Op Ar FILE ..." */
+/* "FILE" -> "Ar FILE", "FILE[@A]" -> "Ar FILE Ns Oo @ Ns Ar A Oc", with " ..." behind if there may be
+ * several. */
+static void
+append_man_operand(GString *text, const char *operand)
+{
+    gboolean many = g_str_has_suffix(operand, "...");
+    gsize n = strcspn(operand, "[.");
+
+    g_string_append_printf(text, "Ar %.*s", (int) n, operand);
+    if (operand[n] == '[')
+        g_string_append_printf(text, " Ns Oo @ Ns Ar %.*s Oc", (int) strcspn(operand + n + 2, "]"),
+                               operand + n + 2);
+    g_string_append(text, many ? " ..." : "");
+}
+
+/* One line for each: ".Ar FILE ...", ".Op Ar FILE", ".Oo Ar FILE Ns Oo @ Ns Ar B Oc Oc". */
 static void
 append_man_operands(GString *text, const char *operands)
 {
-    g_autofree char *bare = g_strdup(operands);
-    gboolean optional = bare[0] == '[';
-    gboolean many = strstr(bare, "...") != NULL;
-    gsize n = strcspn(bare + optional, ".]");
+    g_auto(GStrv) all = g_strsplit(operands, " ", -1);
 
-    g_string_append_printf(text, "%s %.*s%s\n", optional ? ".Op Ar" : ".Ar", (int) n,
-                           bare + optional, many ? " ..." : "");
+    for (char **operand = all; *operand; operand++) {
+        gboolean optional = (*operand)[0] == '[';
+        g_autofree char *bare = g_strdup(*operand + optional);
+        if (optional)
+            bare[strlen(bare) - 1] = '\0';
+        gboolean nested = optional && strchr(bare, '[');
+        g_string_append(text, nested ? ".Oo " : optional ? ".Op " : ".");
+        append_man_operand(text, bare);
+        g_string_append(text, nested ? " Oc\n" : "\n");
+    }
 }
 
 char *

@@ -5,6 +5,9 @@
  * store for `add`, a path for `restore`), so there are two passes: the first finds the operands,
  * and with them the verb; the second gives each option its meaning. A verb of two words ("store
  * add") is the first two operands.
+ *
+ * All options of one name take a value, or none does, so that the first pass needs no verb. A letter
+ * is taken as the verb before it has it (-n of `log` takes a value, that of `restore` does not).
  */
 
 #include "config.h"
@@ -87,6 +90,20 @@ find_any(const Given *given)
     return OPTION_COUNT;
 }
 
+/* VERB_NONE: it is not told by these words. */
+static Verb
+verb_of(const GPtrArray *words)
+{
+    const char *first = words->len > 0 ? words->pdata[0] : "";
+    const char *second = words->len > 1 ? words->pdata[1] : "";
+    g_autofree char *both = g_strconcat(first, " ", second, NULL);
+
+    for (Verb v = 0; v < VERB_COUNT; v++)
+        if (g_str_equal(VERBS[v].name, first) || g_str_equal(VERBS[v].name, both))
+            return v;
+    return VERB_NONE;
+}
+
 /* First pass ------------------------------------------------------------------------------- */
 
 static gboolean
@@ -114,16 +131,25 @@ read_long(int argc, char **argv, int *i, GPtrArray *given, GError **error)
     return TRUE;
 }
 
+/* A letter's value is the rest of the argument, or the next one. */
 static gboolean
-read_letters(const char *argument, GPtrArray *given, GError **error)
+read_letters(Verb verb, int argc, char **argv, int *i, GPtrArray *given, GError **error)
 {
-    for (const char *letter = argument + 1; *letter; letter++) {
+    for (const char *letter = argv[*i] + 1; *letter; letter++) {
         Given *g = g_new0(Given, 1);
         g_ptr_array_add(given, g);
         g->text = g_strdup_printf("-%c", *letter);
         g->letter = *letter;
-        if (find_any(g) == OPTION_COUNT)
+        Option own = find(verb, g), option = own == OPTION_COUNT ? find_any(g) : own;
+        if (option == OPTION_COUNT)
             return usage_error(error, "unknown option '%s'", g->text);
+        if (!OPTIONS[option].argument)
+            continue;
+        if (letter[1])
+            g->value = g_strdup(letter + 1);
+        else if (*i + 1 < argc)
+            g->value = g_strdup(argv[++*i]);
+        break;
     }
     return TRUE;
 }
@@ -142,7 +168,7 @@ read_arguments(Options *o, int argc, char **argv, GPtrArray *given, GError **err
         } else if (argument[1] == '-') {
             if (!read_long(argc, argv, &i, given, error))
                 return FALSE;
-        } else if (!read_letters(argument, given, error)) {
+        } else if (!read_letters(verb_of(o->operands), argc, argv, &i, given, error)) {
             return FALSE;
         }
     }
@@ -157,20 +183,16 @@ take_verb(Options *o, GError **error)
         return TRUE;
 
     const char *first = o->operands->pdata[0];
-    const char *second = o->operands->len > 1 ? o->operands->pdata[1] : NULL;
-    g_autofree char *both = second ? g_strconcat(first, " ", second, NULL) : NULL;
+    o->verb = verb_of(o->operands);
+    if (o->verb != VERB_NONE) {
+        g_ptr_array_remove_range(o->operands, 0, strchr(VERBS[o->verb].name, ' ') ? 2 : 1);
+        return TRUE;
+    }
     g_autofree char *family = g_strconcat(first, " ", NULL);
     g_autoptr(GString) members = g_string_new(NULL);
-    for (Verb v = 0; v < VERB_COUNT; v++) {
-        const char *name = VERBS[v].name;
-        if (g_str_equal(name, first) || (both && g_str_equal(name, both))) {
-            o->verb = v;
-            g_ptr_array_remove_range(o->operands, 0, strchr(name, ' ') ? 2 : 1);
-            return TRUE;
-        }
-        if (g_str_has_prefix(name, family))
-            g_string_append_printf(members, "%s%s", members->len ? ", " : "", name);
-    }
+    for (Verb v = 0; v < VERB_COUNT; v++)
+        if (g_str_has_prefix(VERBS[v].name, family))
+            g_string_append_printf(members, "%s%s", members->len ? ", " : "", VERBS[v].name);
     if (members->len)
         return usage_error(error, "'%s' is not all: %s", first, members->str);
     return usage_error(error, "unknown verb '%s'. 'filedup --help' lists the verbs", first);
@@ -186,6 +208,34 @@ is_choice(const char *choices, const char *value)
     return g_strv_contains((const char *const *) all, value);
 }
 
+/* "1.5G", "500 MiB", "1024": units are of 1024. */
+static gboolean
+parse_size(const char *text, guint64 *ret_bytes)
+{
+    static const char letters[] = "KMGTPE";
+    char *end = NULL;
+    double value = g_ascii_strtod(text, &end);
+    double factor = 1;
+
+    if (!g_ascii_isdigit(text[0]) || memchr(text, 'x', (gsize) (end - text)))
+        return FALSE;
+    end += strspn(end, " ");
+    const char *letter = *end ? strchr(letters, g_ascii_toupper(*end)) : NULL;
+    if (letter) {
+        for (const char *p = letters; p <= letter; p++)
+            factor *= 1024;
+        end++;
+        if (g_ascii_tolower(*end) == 'i' && g_ascii_tolower(end[1]) == 'b')
+            end++;
+    }
+    if (g_ascii_tolower(*end) == 'b')
+        end++;
+    if (*end || !(value * factor < (double) G_MAXINT64))
+        return FALSE;
+    *ret_bytes = (guint64) (value * factor);
+    return TRUE;
+}
+
 static gboolean
 check_value(const OptionSpec *spec, const Given *given, GError **error)
 {
@@ -194,11 +244,14 @@ check_value(const OptionSpec *spec, const Given *given, GError **error)
 
     if (!spec->argument)
         return !given->joined || usage_error(error, "option '%s' takes no value", given->text);
-    if (!value[0])
+    if (!value || !value[0])
         return usage_error(error, "option '%s' needs a value: %s", given->text, spec->argument);
     if (spec->kind == KIND_CHOICE && !is_choice(spec->choices, value))
         return usage_error(error, "option '%s' cannot be '%s'. It is one of %s", given->text, value,
                            spec->choices);
+    if (spec->kind == KIND_SIZE && !parse_size(value, &number))
+        return usage_error(error, "option '%s' needs a size, as 500G or 1.5T, not '%s'",
+                           given->text, value);
     if (spec->kind == KIND_NUMBER &&
         !g_ascii_string_to_unsigned(value, 10, spec->least, spec->most, &number, NULL)) {
         if (spec->most == G_MAXINT64)
@@ -278,40 +331,65 @@ check_operands(const Options *o, GError **error)
 }
 
 static gboolean
-check_together(const Options *o, GError **error)
+exclude_each_other(const Options *o, const Option *options, guint n, GError **error)
 {
-    static const Option where[] = {OPTION_USER, OPTION_SYSTEM, OPTION_SOCKET, OPTION_STORE};
-    static const Option path_excludes[] = {OPTION_IN_PLACE};
     Option chosen = OPTION_COUNT;
 
-    for (guint i = 0; i < G_N_ELEMENTS(where); i++) {
-        if (!o->values[where[i]])
+    for (guint i = 0; i < n; i++) {
+        if (!o->values[options[i]])
             continue;
         if (chosen != OPTION_COUNT)
             return usage_error(error, "--%s and --%s exclude each other", OPTIONS[chosen].name,
-                               OPTIONS[where[i]].name);
-        chosen = where[i];
+                               OPTIONS[options[i]].name);
+        chosen = options[i];
     }
-    for (guint i = 0; i < G_N_ELEMENTS(path_excludes); i++)
-        if (o->values[OPTION_TO_PATH] && o->values[path_excludes[i]])
-            return usage_error(error, "--to and --%s exclude each other",
-                               OPTIONS[path_excludes[i]].name);
-    if (o->values[OPTION_POINT] && o->operands->len > 1)
-        return usage_error(error, "--point is of one file: name one FILE");
-    if (o->values[OPTION_STORE] && !(OFFLINE & (1u << o->verb)))
-        return usage_error(error,
-                           "'%s' needs the daemon. With --store there are only status, log, "
-                           "restore and store list",
-                           VERBS[o->verb].name);
-    if (o->values[OPTION_STORE] && o->values[OPTION_STORE_NAME])
-        return usage_error(error, "--store and --store-name exclude each other");
-    if (o->values[OPTION_STORE] && o->values[OPTION_IN_PLACE])
+    return TRUE;
+}
+
+static gboolean
+check_offline(const Options *o, GError **error)
+{
+    if (!(OFFLINE & (1u << o->verb))) {
+        g_autoptr(GString) can = g_string_new(NULL);
+        for (Verb v = 0; v < VERB_COUNT; v++)
+            if (OFFLINE & (1u << v))
+                g_string_append_printf(can, "%s%s", can->len ? ", " : "", VERBS[v].name);
+        return usage_error(error, "'%s' needs the daemon. With --store there are only: %s",
+                           VERBS[o->verb].name, can->str);
+    }
+    if (o->values[OPTION_IN_PLACE])
         return usage_error(error, "--in-place needs the daemon: with --store, what would be "
                                   "overwritten cannot be kept as a recovery point");
+    if (o->values[OPTION_CHECK])
+        return usage_error(error, "--check needs the daemon: a store does not know how current it "
+                                  "has to be");
+    return TRUE;
+}
+
+static gboolean
+check_together(const Options *o, GError **error)
+{
+    static const Option where[] = {OPTION_USER, OPTION_SYSTEM, OPTION_SOCKET, OPTION_STORE};
+    static const Option target[] = {OPTION_TO_PATH, OPTION_IN_PLACE};
+    static const Option content[] = {OPTION_AT, OPTION_POINT};
+    static const Option store[] = {OPTION_STORE, OPTION_STORE_NAME};
+
+    if (!exclude_each_other(o, where, G_N_ELEMENTS(where), error) ||
+        !exclude_each_other(o, target, G_N_ELEMENTS(target), error) ||
+        !exclude_each_other(o, content, G_N_ELEMENTS(content), error) ||
+        !exclude_each_other(o, store, G_N_ELEMENTS(store), error))
+        return FALSE;
+    if (o->values[OPTION_POINT] && o->operands->len > 1)
+        return usage_error(error, "--point is of one file: name one FILE");
+    if (o->values[OPTION_STORE] && !check_offline(o, error))
+        return FALSE;
+    if (o->verb == VERB_CAT && o->values[OPTION_JSON])
+        return usage_error(error, "'cat' prints the content as it is: there is no --json");
     if (o->verb == VERB_SET && !o->values[OPTION_TO_STORE] && !o->values[OPTION_RETRIES] &&
-        !o->values[OPTION_TIMEOUT] && !o->values[OPTION_KEEP])
-        return usage_error(error,
-                           "'set' needs something to set: --to, --retries, --timeout or --keep");
+        !o->values[OPTION_TIMEOUT] && !o->values[OPTION_KEEP] && !o->values[OPTION_KEEP_LAST] &&
+        !o->values[OPTION_MAX_LAG])
+        return usage_error(error, "'set' needs something to set: --to, --retries, --timeout, "
+                                  "--keep, --keep-last or --max-lag");
     return TRUE;
 }
 
@@ -395,7 +473,10 @@ guint64
 options_number(const Options *o, Option option, guint64 otherwise)
 {
     const char *value = options_value(o, option);
+    guint64 bytes = 0;
 
+    if (value && OPTIONS[option].kind == KIND_SIZE)
+        return parse_size(value, &bytes) ? bytes : otherwise;
     return value ? g_ascii_strtoull(value, NULL, 10) : otherwise;
 }
 

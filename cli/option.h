@@ -17,8 +17,18 @@ typedef enum {
     VERB_SYNC,
     VERB_RESTORE,
     VERB_LOG,
+    VERB_DIFF,
+    VERB_CAT,
+    VERB_POINT,
+    VERB_PRUNE,
+    VERB_FORGET,
+    VERB_VERIFY,
+    VERB_APPROVE,
     VERB_STORE_ADD,
     VERB_STORE_LIST,
+    VERB_STORE_SET,
+    VERB_STORE_CHECK,
+    VERB_STORE_REBUILD,
     VERB_STORE_REMOVE,
     VERB_DOCTOR,
     VERB_COUNT,
@@ -32,14 +42,28 @@ typedef enum {
     OPTION_RETRIES,
     OPTION_TIMEOUT,
     OPTION_KEEP,
+    OPTION_KEEP_LAST,
+    OPTION_MAX_LAG,
     OPTION_LONG,
+    OPTION_CHECK,
     OPTION_TO_PATH,
     OPTION_IN_PLACE,
     OPTION_DRY_RUN,
     OPTION_FORCE,
+    OPTION_FORCE_BINARY,
+    OPTION_AT,
     OPTION_POINT,
     OPTION_STORE_NAME,
-    OPTION_NAME,
+    OPTION_LIMIT,
+    OPTION_POINT_NAME,
+    OPTION_ALL,
+    OPTION_YES,
+    OPTION_POINTS,
+    OPTION_READ,
+    OPTION_FORCE_REBUILD,
+    OPTION_DRILL,
+    OPTION_STORE_NAMED,
+    OPTION_MAX_SIZE,
     /* global */
     OPTION_USER,
     OPTION_SYSTEM,
@@ -65,7 +89,7 @@ const char *const *options_operands(const Options *o); /* NULL-terminated */
 gboolean           options_has(const Options *o, Option option);
 const char        *options_value(const Options *o, Option option);  /* the last one, or NULL */
 const char *const *options_values(const Options *o, Option option); /* all, in order, or NULL */
-guint64            options_number(const Options *o, Option option, guint64 otherwise);
+guint64            options_number(const Options *o, Option option, guint64 otherwise); /* sizes too */
 
 /* What the table says, as text to free. */
 char       *option_help(Verb verb);               /* VERB_NONE: filedup --help */

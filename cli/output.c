@@ -112,8 +112,11 @@ table_text(Table *t)
                 g_string_append_printf(text, "%*s%s", (int) pad, "", row[i]);
             else
                 g_string_append_printf(text, "%s%*s", row[i], last ? 0 : (int) pad, "");
-            g_string_append(text, last ? "\n" : GAP);
+            g_string_append(text, last ? "" : GAP);
         }
+        while (text->len && text->str[text->len - 1] == ' ')
+            g_string_truncate(text, text->len - 1);
+        g_string_append_c(text, '\n');
     }
     return g_string_free(text, FALSE);
 }
@@ -293,6 +296,7 @@ output_finish(void)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return TRUE;
-    fprintf(stderr, "filedup: standard output: %s\n", g_strerror(errno));
+    if (errno != EPIPE)
+        fprintf(stderr, "filedup: standard output: %s\n", g_strerror(errno));
     return FALSE;
 }

@@ -3,85 +3,161 @@
 #include "config.h"
 
 #include "base/path.h"
+#include "cli/dict.h"
 #include "cli/output.h"
 #include "cli/points.h"
 #include "cli/time.h"
 
-struct Points {
-    Table *table;
-    JsonBuilder *builder;
-    guint n;
-};
+/* For people ---------------------------------------------------------------------------------- */
 
-Points *
-points_new(void)
+/* A daemon that does not number the newest content tells it by 0. */
+static gboolean
+is_newest(GVariant *point)
 {
-    static const char *const headings[] = {">POINT",  "TIME",  "AGE", "CAUSE",
-                                           "QUALITY", ">SIZE", NULL};
-    Points *p = g_new0(Points, 1);
-
-    p->table = table_new(headings);
-    p->builder = json_builder_new();
-    json_builder_begin_object(p->builder);
-    json_builder_set_member_name(p->builder, "points");
-    json_builder_begin_array(p->builder);
-    return p;
+    return dict_bool(point, "newest") || dict_u64(point, "id") == 0;
 }
 
-void
-points_free(Points *p)
+static void append_note(GString *note, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+static void
+append_note(GString *note, const char *format, ...)
 {
-    if (!p)
-        return;
-    table_free(p->table);
-    g_object_unref(p->builder);
-    g_free(p);
+    va_list args;
+
+    if (note->len)
+        g_string_append(note, ", ");
+    va_start(args, format);
+    g_string_append_vprintf(note, format, args);
+    va_end(args);
 }
 
-void
-points_add(Points *p, guint64 id, guint64 sequence, gint64 time_usec, const char *cause,
-           const char *quality, guint64 size_bytes)
+/* What is particular about it. */
+static char *
+note_of(GVariant *point)
 {
-    g_autofree char *number = id ? g_strdup_printf("%" G_GUINT64_FORMAT, id) : g_strdup("newest");
-    g_autofree char *when = time_local(time_usec);
-    g_autofree char *age = time_phrase(time_usec, g_get_real_time());
-    g_autofree char *size = output_size(size_bytes);
-    g_autofree char *exact = time_rfc3339(time_usec);
-    const char *cells[] = {number, when, age, cause, quality, size};
-    JsonBuilder *b = p->builder;
+    static const struct {
+        const char *word, *phrase;
+    } kept[] = {
+        {"stable", "kept: the newest stable one"},
+        {"suspicion", "kept: before a suspicious change"},
+        {"boot", "kept: the machine went down after it"},
+    };
+    g_auto(GStrv) words = g_strsplit(dict_text(point, "kept"), " ", -1);
+    gint64 deleted = dict_time(point, "deleted");
+    GString *note = g_string_new(is_newest(point) ? "newest" : NULL);
 
-    p->n++;
-    table_add(p->table, cells);
+    if (*dict_text(point, "name"))
+        append_note(note, "'%s'", dict_text(point, "name"));
+    for (guint i = 0; i < G_N_ELEMENTS(kept); i++)
+        if (g_strv_contains((const char *const *) words, kept[i].word))
+            append_note(note, "%s", kept[i].phrase);
+    if (deleted) {
+        g_autofree char *when = time_local(deleted);
+        append_note(note, "deleted %s", when);
+    }
+    return g_string_free(note, FALSE);
+}
+
+static void
+print_table(GVariant *points)
+{
+    static const char *const headings[] = {">POINT", "TIME",     "AGE",  "CAUSE", "QUALITY",
+                                           ">SIZE",  ">CHANGED", "NOTE", NULL};
+    g_autoptr(Table) table = table_new(headings);
+    gint64 now = g_get_real_time();
+
+    for (gsize i = 0; i < g_variant_n_children(points); i++) {
+        g_autoptr(GVariant) point = g_variant_get_child_value(points, i);
+        gint64 time = dict_time(point, "time");
+        g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, dict_u64(point, "id"));
+        g_autofree char *when = time_local(time);
+        g_autofree char *age = time_phrase(time, now);
+        g_autofree char *size = output_size(dict_u64(point, "size"));
+        g_autofree char *changed = output_size(dict_u64(point, "changed"));
+        g_autofree char *note = note_of(point);
+        const char *cells[] = {
+            number, when,    age, dict_text(point, "cause"), dict_text(point, "quality"),
+            size,   changed, note};
+        table_add(table, cells);
+    }
+    g_autofree char *text = table_text(table);
+    output_print("%s", text);
+}
+
+/* For programs -------------------------------------------------------------------------------- */
+
+static void
+add_words(JsonBuilder *b, const char *name, const char *text)
+{
+    g_auto(GStrv) words = g_strsplit(text, " ", -1);
+
+    json_builder_set_member_name(b, name);
+    json_builder_begin_array(b);
+    for (char **word = words; *word; word++)
+        if (**word)
+            json_builder_add_string_value(b, *word);
+    json_builder_end_array(b);
+}
+
+/* In an order for people, too; what a newer daemon tells besides comes last. */
+static void
+add_point(JsonBuilder *b, GVariant *point)
+{
+    static const char *const times[] = {"time", "deleted", NULL};
+    static const char *const keys[] = {"id",      "sequence", "time",    "cause",
+                                       "quality", "size",     "changed", "name",
+                                       "kept",    "deleted",  "newest",  "store"};
+    g_auto(GVariantDict) rest = G_VARIANT_DICT_INIT(point);
+
     json_builder_begin_object(b);
-    json_builder_set_member_name(b, "id");
-    json_builder_add_int_value(b, (gint64) id);
-    json_builder_set_member_name(b, "sequence");
-    json_builder_add_int_value(b, (gint64) sequence);
-    json_builder_set_member_name(b, "time");
-    json_builder_add_string_value(b, exact);
-    json_builder_set_member_name(b, "cause");
-    json_builder_add_string_value(b, cause);
-    json_builder_set_member_name(b, "quality");
-    json_builder_add_string_value(b, quality);
-    json_builder_set_member_name(b, "size");
-    json_builder_add_int_value(b, (gint64) size_bytes);
+    for (guint i = 0; i < G_N_ELEMENTS(keys); i++) {
+        g_auto(GVariantDict) one = G_VARIANT_DICT_INIT(NULL);
+        g_autoptr(GVariant) value = g_variant_dict_lookup_value(&rest, keys[i], NULL);
+        if (!value)
+            continue;
+        g_variant_dict_remove(&rest, keys[i]);
+        if (g_str_equal(keys[i], "kept")) {
+            add_words(b, "kept", dict_text(point, "kept"));
+            continue;
+        }
+        g_variant_dict_insert_value(&one, keys[i], value);
+        g_autoptr(GVariant) dict = g_variant_ref_sink(g_variant_dict_end(&one));
+        output_json_dict(b, dict, times);
+    }
+    g_autoptr(GVariant) others = g_variant_ref_sink(g_variant_dict_end(&rest));
+    output_json_dict(b, others, times);
     json_builder_end_object(b);
 }
 
+static void
+print_json(GVariant *points, const char *path)
+{
+    g_autoptr(JsonBuilder) b = json_builder_new();
+
+    json_builder_begin_object(b);
+    output_json_path(b, "path", path);
+    json_builder_set_member_name(b, "points");
+    json_builder_begin_array(b);
+    for (gsize i = 0; i < g_variant_n_children(points); i++) {
+        g_autoptr(GVariant) point = g_variant_get_child_value(points, i);
+        add_point(b, point);
+    }
+    json_builder_end_array(b);
+    json_builder_end_object(b);
+    output_json(b);
+}
+
 void
-points_print(Points *p, const char *path, gboolean json)
+points_print(GVariant *points, const char *path, gboolean json)
 {
     g_autofree char *shown = path_escape(path);
 
-    json_builder_end_array(p->builder);
-    json_builder_end_object(p->builder);
     if (json) {
-        output_json(p->builder);
-        return;
-    }
-    g_autofree char *text = table_text(p->table);
-    if (p->n)
-        output_print("%s\n%s", shown, text);
-    else
+        print_json(points, path);
+    } else if (g_variant_n_children(points) == 0) {
         output_print("%s: no recovery point yet.\n", shown);
+    } else {
+        output_print("%s\n", shown);
+        print_table(points);
+    }
 }

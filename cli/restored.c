@@ -103,7 +103,7 @@ say_saved(Report *report, GVariant *result)
     if (dict_bool(result, "saved") && saved)
         report_say(report,
                    "  What was there before is recovery point %" G_GUINT64_FORMAT
-                   ": 'filedup restore --point %" G_GUINT64_FORMAT "' brings it back.\n",
+                   ": 'filedup restore FILE@%" G_GUINT64_FORMAT "' brings it back.\n",
                    saved, saved);
     else if (dict_bool(result, "saved"))
         report_say(report,
@@ -127,14 +127,16 @@ restored_report(Report *report, const char *path, const char *target, gboolean d
     g_autofree char *written = output_size(dict_u64(dict, "written"));
     const char *quality = dict_text(dict, "quality"), *store = dict_text(dict, "store");
     const char *problems = dict_text(dict, "problems");
-    guint64 stable = dict_u64(dict, "stable_point");
+    guint64 stable = dict_u64(dict, "stable_point"), point = dict_u64(dict, "point");
+    g_autofree char *number =
+        point ? g_strdup_printf(", point %" G_GUINT64_FORMAT, point) : g_strdup("");
     gboolean verified = TRUE; /* the daemon answers only then */
 
     (void) g_variant_lookup(dict, "verified", "b", &verified);
 
     report_say(report, "%s: %s%s%s\n", shown, dry_run ? "would be restored" : "restored",
                target ? " to " : "", target ? target_shown : "");
-    report_say(report, "  content of %s, %s, %s%s%s\n", when, quality, size,
+    report_say(report, "  content of %s%s, %s, %s%s%s\n", when, number, quality, size,
                *store ? ", from store " : "", store);
     if (!dry_run)
         report_say(report, "  %s written%s\n", written,

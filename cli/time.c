@@ -1,4 +1,4 @@
-/* time.c - times as people and as programs read them */
+/* time.c - times as people and as programs read them. How they are written: time-parse.c */
 
 #include "config.h"
 

@@ -104,7 +104,7 @@ check_rows(Findings *f, GVariant *rows, GHashTable *devices)
 {
     g_autoptr(GHashTable) folders = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     g_autofree char *example = NULL;
-    guint n_same = 0, n_failed = 0, n_unwatched = 0;
+    guint n_same = 0, n_failed = 0, n_unwatched = 0, n_suspicious = 0, n_undrilled = 0;
     gsize n_rows = g_variant_n_children(rows);
     GVariantIter iter;
     GVariant *row;
@@ -116,6 +116,8 @@ check_rows(Findings *f, GVariant *rows, GHashTable *devices)
         g_hash_table_add(folders, g_path_get_dirname(dict_path(row, "path")));
         n_failed += g_str_equal(state, "failed") || g_str_equal(state, "stuck");
         n_unwatched += g_str_equal(dict_text(row, "watched"), "scan");
+        n_suspicious += *dict_text(row, "suspicion") != '\0';
+        n_undrilled += dict_time(row, "drilled") && !g_str_equal(dict_text(row, "drill"), "ok");
         if (!shares_device(row, devices))
             continue;
         if (!n_same++)
@@ -127,6 +129,15 @@ check_rows(Findings *f, GVariant *rows, GHashTable *devices)
     else
         findings_add(f, FINDING_OK, "rows", NULL, "%" G_GSIZE_FORMAT " protected, none failed",
                      n_rows);
+    if (n_suspicious)
+        findings_add(f, FINDING_PROBLEM, "suspicious changes",
+                     "'filedup status FILE' says what and since when; 'filedup approve FILE' if it "
+                     "was wanted",
+                     "%u of %" G_GSIZE_FORMAT " rows: what was there before is kept", n_suspicious,
+                     n_rows);
+    if (n_undrilled)
+        findings_add(f, FINDING_PROBLEM, "restore drills", "'filedup status FILE' says what failed",
+                     "of %u of %" G_GSIZE_FORMAT " rows the last one failed", n_undrilled, n_rows);
     if (n_unwatched)
         findings_add(f, FINDING_ADVICE, "watching", "'filedup status FILE' says why",
                      "%u of %" G_GSIZE_FORMAT

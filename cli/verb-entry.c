@@ -1,4 +1,4 @@
-/* verb-entry.c - add, set, suspend, resume, remove: the rows of the management table */
+/* verb-entry.c - add, set, suspend, resume, remove, approve: what is asked of rows */
 
 #include "config.h"
 
@@ -28,6 +28,12 @@ row_options(const Options *options)
                               (guint32) options_number(options, OPTION_TIMEOUT, 0));
     if (options_has(options, OPTION_KEEP))
         g_variant_dict_insert(&dict, "keep", "s", options_value(options, OPTION_KEEP));
+    if (options_has(options, OPTION_KEEP_LAST))
+        g_variant_dict_insert(&dict, "keep_last", "u",
+                              (guint32) options_number(options, OPTION_KEEP_LAST, 0));
+    if (options_has(options, OPTION_MAX_LAG))
+        g_variant_dict_insert(&dict, "max_lag", "u",
+                              (guint32) options_number(options, OPTION_MAX_LAG, 0));
     return g_variant_dict_end(&dict);
 }
 
@@ -115,6 +121,12 @@ call_remove(FiledupManager1 *m, const char *path, G_GNUC_UNUSED gpointer data, G
     return filedup_manager1_call_remove_sync(m, path, NULL, error);
 }
 
+static gboolean
+call_approve(FiledupManager1 *m, const char *path, G_GNUC_UNUSED gpointer data, GError **error)
+{
+    return filedup_manager1_call_approve_sync(m, path, NULL, error);
+}
+
 static Status
 each(const Options *options, ClientCall call, const char *outcome)
 {
@@ -162,4 +174,10 @@ Status
 verb_remove(const Options *options)
 {
     return each(options, call_remove, "not protected any more; its backup stays in the store");
+}
+
+Status
+verb_approve(const Options *options)
+{
+    return each(options, call_approve, "approved; its points are thinned by its policy again");
 }

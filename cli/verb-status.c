@@ -14,7 +14,8 @@
 #include "cli/time.h"
 #include "cli/verb.h"
 
-static const char *const row_times[] = {"started", "current_as_of", NULL};
+static const char *const row_times[] = {
+    "started", "current_as_of", "dirty_since", "compared", "suspicious_since", "drilled", NULL};
 
 /* Trouble first; a state that is not known here (a newer daemon's) is trouble, too. */
 static const struct {
@@ -41,7 +42,19 @@ is_trouble(GVariant *row)
 {
     guint rank = state_rank(row);
 
-    return rank == 0 || states[rank - 1].trouble || g_str_equal(dict_text(row, "result"), "failed");
+    return rank == 0 || states[rank - 1].trouble || *dict_text(row, "suspicion") ||
+           g_str_equal(dict_text(row, "result"), "failed");
+}
+
+/* What is wrong with it, for --check; "" if nothing is. */
+static const char *
+wrong_with(GVariant *row)
+{
+    const char *check = dict_text(row, "check");
+
+    if (*check)
+        return g_str_equal(check, "ok") ? "" : check;
+    return is_trouble(row) ? dict_text(row, "state") : ""; /* an older daemon's */
 }
 
 static gint
@@ -114,6 +127,44 @@ print_stores(GVariant *row)
     }
 }
 
+/* How that it is current is known, and whether it could be restored. */
+static void
+print_proof(GVariant *row)
+{
+    gint64 compared = dict_time(row, "compared"), drilled = dict_time(row, "drilled");
+    g_autofree char *compared_text = moment(compared, "");
+    g_autofree char *drilled_text = moment(drilled, "");
+
+    if (*dict_text(row, "known"))
+        detail("known by", "%s", dict_text(row, "known"));
+    if (*dict_text(row, "exactness"))
+        detail("exactness", "%s", dict_text(row, "exactness"));
+    if (compared)
+        detail("compared", "%s", compared_text);
+    if (drilled)
+        detail("restore drill", "%s, %s", dict_text(row, "drill"), drilled_text);
+}
+
+static void
+print_suspicion(GVariant *row)
+{
+    g_autofree char *since = moment(dict_time(row, "suspicious_since"), "?");
+    guint64 good = dict_u64(row, "good_point");
+
+    if (!*dict_text(row, "suspicion"))
+        return;
+    detail("suspicious", "%s, since %s", dict_text(row, "suspicion"), since);
+    if (good)
+        detail("",
+               "point %" G_GUINT64_FORMAT
+               " is the last before it: 'filedup restore FILE@%" G_GUINT64_FORMAT
+               "' brings it back, 'filedup approve FILE' says that the change "
+               "was wanted",
+               good, good);
+    else
+        detail("", "'filedup approve FILE' says that the change was wanted");
+}
+
 static void
 print_details(GVariant *row)
 {
@@ -122,12 +173,17 @@ print_details(GVariant *row)
     g_autofree char *size = output_size(dict_u64(row, "size"));
     g_autofree char *source = path_escape(dict_text(row, "source"));
     g_autofree char *principal = principal_describe(dict_u32(row, "principal"));
+    g_autofree char *last = dict_u32(row, "keep_last")
+                                ? g_strdup_printf(", and the last %u", dict_u32(row, "keep_last"))
+                                : g_strdup("");
     const char *quality = dict_text(row, "quality");
 
     output_print("%s\n", path);
     detail("state", "%s%s%s", dict_text(row, "state"), *dict_text(row, "state_note") ? ": " : "",
            dict_text(row, "state_note"));
     detail("current as of", "%s", current);
+    print_proof(row);
+    print_suspicion(row);
     detail("backup mode", "%s", dict_text(row, "backup"));
     detail("recovery mode", "%s", dict_text(row, "recover"));
     print_job(row);
@@ -138,8 +194,10 @@ print_details(GVariant *row)
     detail("retry limit", "%u (%u failed in a row)", dict_u32(row, "retries"),
            dict_u32(row, "failures"));
     detail("time limit", "%u s without progress", dict_u32(row, "timeout"));
+    if (dict_u32(row, "max_lag"))
+        detail("max lag", "%u s", dict_u32(row, "max_lag"));
     if (*dict_text(row, "keep"))
-        detail("keep", "%s", dict_text(row, "keep"));
+        detail("keep", "%s%s", dict_text(row, "keep"), last);
     detail("pending change", "%s", dict_text(row, "pending"));
     detail("request pending", "%s", dict_bool(row, "request") ? "yes" : "no");
     detail("queue", "%" G_GUINT64_FORMAT, dict_u64(row, "queue"));
@@ -171,6 +229,8 @@ print_table(GPtrArray *rows)
         if (!is_trouble(row))
             continue;
         trouble++;
+        if (!*note)
+            note = dict_text(row, "suspicion");
         if (!*note)
             note = dict_text(row, "error");
         if (*note)
@@ -223,6 +283,32 @@ print_json(GPtrArray *rows, GVariant *daemon)
     json_builder_end_array(b);
     json_builder_end_object(b);
     output_json(b);
+}
+
+/* For monitoring: nothing is said of what is well. */
+static Status
+check(GPtrArray *rows, const Options *options)
+{
+    g_autoptr(JsonBuilder) b = json_builder_new();
+    guint n_wrong = 0;
+
+    json_builder_begin_array(b);
+    for (guint i = 0; i < rows->len; i++) {
+        const char *wrong = wrong_with(rows->pdata[i]);
+        g_autofree char *path = path_escape(dict_path(rows->pdata[i], "path"));
+        if (!*wrong)
+            continue;
+        n_wrong++;
+        json_builder_begin_object(b);
+        output_json_dict(b, rows->pdata[i], row_times);
+        json_builder_end_object(b);
+        if (!options_has(options, OPTION_JSON) && !options_has(options, OPTION_QUIET))
+            output_print("%s: %s\n", path, wrong);
+    }
+    json_builder_end_array(b);
+    if (options_has(options, OPTION_JSON))
+        output_json(b);
+    return n_wrong ? STATUS_NOT_CURRENT : STATUS_OK;
 }
 
 /* Asking -------------------------------------------------------------------------------------- */
@@ -281,6 +367,10 @@ verb_status(const Options *options)
     g_autoptr(GVariant) daemon = listing.daemon;
     gboolean single = *options_operands(options) && rows->len == 1;
     g_ptr_array_sort(rows, compare_rows);
+    if (options_has(options, OPTION_CHECK)) {
+        Status checked = check(rows, options);
+        return n_failed ? failure : checked;
+    }
     if (options_has(options, OPTION_JSON))
         print_json(rows, daemon);
     else if (rows->len || !n_failed)

@@ -1,4 +1,4 @@
-/* verb-store.c - store add, store list, store remove */
+/* verb-store.c - store add, store list, store set, store remove */
 
 #include "config.h"
 
@@ -36,8 +36,9 @@ verb_store_add(const Options *options)
     g_autoptr(Client) client = NULL;
 
     if (folder)
-        name = options_has(options, OPTION_NAME) ? g_strdup(options_value(options, OPTION_NAME))
-                                                 : name_from_folder(folder);
+        name = options_has(options, OPTION_STORE_NAMED)
+                   ? g_strdup(options_value(options, OPTION_STORE_NAMED))
+                   : name_from_folder(folder);
     if (name && !g_utf8_validate(name, -1, NULL)) {
         g_set_error(&error, CLI_ERROR, CLI_ERROR_USAGE, "the store's name is no valid text");
         report_error(NULL, error, NULL);
@@ -62,11 +63,25 @@ verb_store_add(const Options *options)
     return report_finish(report);
 }
 
+/* "1.2 GiB", "1.2 GiB of 5.0 GiB" where there is a limit. */
+static char *
+used_text(GVariant *store)
+{
+    guint64 limit = dict_u64(store, "max_size"), used = dict_u64(store, "used");
+    g_autofree char *limit_text = output_size(limit);
+    char *text = used ? output_size(used) : g_strdup("?");
+
+    if (!limit)
+        return text;
+    g_autofree char *alone = text;
+    return g_strdup_printf("%s of %s", alone, limit_text);
+}
+
 static void
 print_stores(GVariant *stores)
 {
-    static const char *const headings[] = {"NAME", "STATE",  ">ROWS", ">FREE",
-                                           ">OF",  "FOLDER", NULL};
+    static const char *const headings[] = {"NAME", "STATE", ">ROWS",  ">FREE",
+                                           ">OF",  ">USED", "FOLDER", NULL};
     g_autoptr(Table) table = table_new(headings);
     GVariantIter iter;
     GVariant *store;
@@ -82,10 +97,12 @@ print_stores(GVariant *stores)
         g_autofree char *rows = g_strdup_printf("%u", dict_u32(store, "rows"));
         g_autofree char *free_text = size ? output_size(dict_u64(store, "free")) : g_strdup("?");
         g_autofree char *size_text = size ? output_size(size) : g_strdup("?");
+        g_autofree char *used = used_text(store);
         g_autofree char *path = path_escape(dict_path(store, "path"));
         g_autofree char *name =
             g_strconcat(dict_text(store, "name"), is_default ? " (default)" : "", NULL);
-        const char *cells[] = {name, dict_text(store, "state"), rows, free_text, size_text, path};
+        const char *cells[] = {name, dict_text(store, "state"), rows, free_text, size_text, used,
+                               path};
         table_add(table, cells);
         if (*note)
             table_note(table, note);
@@ -131,6 +148,35 @@ verb_store_list(const Options *options)
     json_builder_end_array(b);
     output_json(b);
     return STATUS_OK;
+}
+
+Status
+verb_store_set(const Options *options)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Client) client = NULL;
+    const char *name = options_operands(options)[0];
+    guint64 limit = options_number(options, OPTION_MAX_SIZE, 0);
+    g_auto(GVariantDict) dict = G_VARIANT_DICT_INIT(NULL);
+
+    if (!g_utf8_validate(name, -1, NULL))
+        g_set_error(&error, CLI_ERROR, CLI_ERROR_USAGE, "the store's name is no valid text");
+    else
+        client = client_open(options, &error);
+    g_variant_dict_insert(&dict, "max_size", "t", limit);
+    if (!client || !filedup_manager1_call_store_set_sync(client_manager(client), name,
+                                                         g_variant_dict_end(&dict), NULL, &error)) {
+        report_error(NULL, error, client ? "'filedup store list' shows the stores" : NULL);
+        return report_status_of(error);
+    }
+    g_autoptr(Report) report = report_new(options);
+    g_autofree char *size = output_size(limit);
+    if (limit)
+        report_say(report, "Store '%s' takes %s at most.\n", name, size);
+    else
+        report_say(report, "Store '%s' takes what its disk has.\n", name);
+    report_done(report, name, NULL, NULL);
+    return report_finish(report);
 }
 
 Status

@@ -16,8 +16,18 @@ Status verb_status(const Options *options);
 Status verb_sync(const Options *options);
 Status verb_restore(const Options *options);
 Status verb_log(const Options *options);
+Status verb_diff(const Options *options);
+Status verb_cat(const Options *options);
+Status verb_point(const Options *options);
+Status verb_prune(const Options *options);
+Status verb_forget(const Options *options);
+Status verb_verify(const Options *options);
+Status verb_approve(const Options *options);
 Status verb_store_add(const Options *options);
 Status verb_store_list(const Options *options);
+Status verb_store_set(const Options *options);
+Status verb_store_check(const Options *options);
+Status verb_store_rebuild(const Options *options);
 Status verb_store_remove(const Options *options);
 Status verb_doctor(const Options *options);
 

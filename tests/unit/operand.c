@@ -95,12 +95,52 @@ a_folder_that_is_to_be_made_has_a_canonical_path(void)
     CU_ASSERT_STRING_EQUAL(there, folder);
 }
 
+static void
+parts_are(const char *operand, guint n, const char *file, const char *point)
+{
+    g_autofree char *got_file = NULL;
+    g_autofree char *got_point = NULL;
+
+    CU_ASSERT_TRUE_FATAL(operand_part(operand, n, &got_file, &got_point));
+    CU_ASSERT_STRING_EQUAL(got_file, file);
+    CU_ASSERT_EQUAL(got_point != NULL, point != NULL);
+    if (got_point && point)
+        CU_ASSERT_STRING_EQUAL(got_point, point);
+}
+
+static void
+there_is_no_part(const char *operand, guint n)
+{
+    g_autofree char *file = NULL;
+    g_autofree char *point = NULL;
+
+    CU_ASSERT_FALSE(operand_part(operand, n, &file, &point));
+    CU_ASSERT_TRUE(!file && !point);
+}
+
+static void
+a_file_and_a_point_are_parted_longest_file_first(void)
+{
+    parts_are("a", 0, "a", NULL);
+    there_is_no_part("a", 1);
+    parts_are("a@b@3", 0, "a@b@3", NULL);
+    parts_are("a@b@3", 1, "a@b", "3");
+    parts_are("a@b@3", 2, "a", "b@3");
+    there_is_no_part("a@b@3", 3);
+    parts_are("a@@17", 1, "a@", "17");
+    parts_are("a@@17", 2, "a", "@17");
+    parts_are("\xff\n@", 1, "\xff\n", "");
+    parts_are("@3", 0, "@3", NULL);
+    there_is_no_part("@3", 1);
+}
+
 static const UnitTest tests[] = {
     UNIT_TEST(dots_and_doubled_slashes_go_by_the_text),
     UNIT_TEST(a_relative_name_is_joined_and_not_resolved),
     UNIT_TEST(a_file_that_is_gone_is_found_through_a_link_above_it),
     UNIT_TEST(the_row_of_the_very_name_comes_before_what_a_link_leads_to),
     UNIT_TEST(a_folder_that_is_to_be_made_has_a_canonical_path),
+    UNIT_TEST(a_file_and_a_point_are_parted_longest_file_first),
 };
 
 UNIT_MAIN("operand", tests)

@@ -81,6 +81,25 @@ letters_may_stand_together(void)
 }
 
 static void
+a_letter_is_the_verb_s_before_it(void)
+{
+    g_autoptr(Options) apart = parsed("filedup log x -n 3");
+    g_autoptr(Options) joined = parsed("filedup log -qn12 x");
+    g_autoptr(Options) flag = parsed("filedup restore -n 3");
+
+    CU_ASSERT_EQUAL(options_number(apart, OPTION_LIMIT, 0), 3);
+    CU_ASSERT_STRING_EQUAL(options_operands(apart)[0], "x");
+    CU_ASSERT_PTR_NULL(options_operands(apart)[1]);
+    CU_ASSERT_EQUAL(options_number(joined, OPTION_LIMIT, 0), 12);
+    CU_ASSERT_TRUE(options_has(joined, OPTION_QUIET));
+    CU_ASSERT_TRUE(options_has(flag, OPTION_DRY_RUN));
+    CU_ASSERT_STRING_EQUAL(options_operands(flag)[0], "3");
+    refused("filedup log x -n", "'-n' needs a value");
+    refused("filedup log x -nq", "whole number");
+    refused("filedup -n 3 log x", "unknown verb '3'");
+}
+
+static void
 one_name_means_to_each_verb_its_own(void)
 {
     g_autoptr(Options) o = parsed("filedup --to /tmp restore x");
@@ -100,6 +119,33 @@ verbs_of_two_words(void)
     refused("filedup store", "store remove");
     refused("filedup store frobnicate", "store remove");
     refused("filedup store list x", "no argument");
+}
+
+static void
+size_is(const char *text, guint64 bytes)
+{
+    g_autofree char *line = g_strconcat("filedup store set usb --max-size ", text, NULL);
+    g_autoptr(Options) o = parsed(line);
+
+    CU_ASSERT_EQUAL(options_number(o, OPTION_MAX_SIZE, 1), bytes);
+}
+
+static void
+sizes_have_units_of_1024(void)
+{
+    size_is("0", 0);
+    size_is("4096", 4096);
+    size_is("1K", 1024);
+    size_is("1.5M", 1024 * 1024 * 3 / 2);
+    size_is("500GiB", G_GUINT64_CONSTANT(500) << 30);
+    size_is("2tb", G_GUINT64_CONSTANT(2) << 40);
+    refused("filedup store set usb --max-size much", "needs a size");
+    refused("filedup store set usb --max-size -1", "needs a size");
+    refused("filedup store set usb --max-size 1X", "needs a size");
+    refused("filedup store set usb --max-size 0x10", "needs a size");
+    refused("filedup store set usb --max-size 9999999E", "needs a size");
+    refused("filedup store set usb --max-size nan", "needs a size");
+    refused("filedup store set usb", "needs --max-size SIZE");
 }
 
 static void
@@ -148,6 +194,13 @@ what_does_not_go_together_is_refused(void)
     refused("filedup --store /s restore x --in-place", "needs the daemon");
     refused("filedup restore x --to y --in-place", "exclude each other");
     refused("filedup restore x y --point 3", "one FILE");
+    refused("filedup restore x --point 3 --at now", "exclude each other");
+    refused("filedup --store /s cat x --store-name y", "exclude each other");
+    refused("filedup --store /s forget x", "verify, store list");
+    refused("filedup --store /s status --check", "needs the daemon");
+    refused("filedup cat x --json", "no --json");
+    refused("filedup point x", "needs --name NAME");
+    refused("filedup diff a b c", "not 'c'");
 }
 
 static void
@@ -166,7 +219,8 @@ help_fits_on_a_screen(void)
     for (guint v = 0; v <= VERB_COUNT; v++) {
         g_autofree char *text = option_help((Verb) v);
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-        CU_ASSERT_TRUE(g_strv_length(lines) <= 25); /* the last one is empty */
+        /* The last one is empty. All verbs together are more than the smallest screen has. */
+        CU_ASSERT_TRUE(g_strv_length(lines) <= (v == VERB_NONE ? 35 : 25));
         for (char **line = lines; *line; line++)
             CU_ASSERT_TRUE(strlen(*line) <= 100);
     }
@@ -182,6 +236,19 @@ options_of_one_name_all_take_a_value_or_none_does(void)
                 CU_ASSERT_EQUAL(!OPTIONS[i].argument, !OPTIONS[j].argument);
                 CU_ASSERT_EQUAL(OPTIONS[i].verbs & OPTIONS[j].verbs, 0);
             }
+}
+
+/* And a letter of a verb means one thing. */
+static void
+letters_of_a_verb_are_not_taken_twice(void)
+{
+    for (guint i = 0; i < OPTION_COUNT; i++)
+        for (guint j = 0; j < i; j++) {
+            guint together = OPTIONS[i].verbs & OPTIONS[j].verbs;
+            gboolean global = (OPTIONS[i].verbs | OPTIONS[j].verbs) & GLOBAL;
+            if (OPTIONS[i].letter && OPTIONS[i].letter == OPTIONS[j].letter)
+                CU_ASSERT_TRUE(!together && !global);
+        }
 }
 
 static void
@@ -272,8 +339,10 @@ static const UnitTest tests[] = {
     UNIT_TEST(options_stand_anywhere),
     UNIT_TEST(two_dashes_end_the_options),
     UNIT_TEST(letters_may_stand_together),
+    UNIT_TEST(a_letter_is_the_verb_s_before_it),
     UNIT_TEST(one_name_means_to_each_verb_its_own),
     UNIT_TEST(verbs_of_two_words),
+    UNIT_TEST(sizes_have_units_of_1024),
     UNIT_TEST(add_names_both_modes_and_their_choices),
     UNIT_TEST(set_says_why_a_mode_cannot_be_changed),
     UNIT_TEST(wrong_values_are_refused),
@@ -281,6 +350,7 @@ static const UnitTest tests[] = {
     UNIT_TEST(help_needs_nothing_else),
     UNIT_TEST(help_fits_on_a_screen),
     UNIT_TEST(options_of_one_name_all_take_a_value_or_none_does),
+    UNIT_TEST(letters_of_a_verb_are_not_taken_twice),
     UNIT_TEST(completion_knows_every_verb_and_option),
     UNIT_TEST(the_man_page_has_the_table_s_synopsis),
     UNIT_TEST(the_man_page_has_a_section_for_each_verb_with_its_options),

@@ -215,7 +215,7 @@ backup_of() { row "$1" "stores[${2:-0}].backup_file"; }
 points_of() { # FILE
     filedup log "$1" --json | python3 -c '
 import json, sys
-print(*[p["id"] for p in json.load(sys.stdin)["points"] if p["id"]])'
+print(*[p["id"] for p in json.load(sys.stdin)["points"] if not p["newest"]])'
 }
 
 # The duplicate has what the file has: sync says so, and the bytes do.

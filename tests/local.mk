@@ -13,6 +13,7 @@ include tests/unit/cli.mk
 include tests/unit/copy.mk
 include tests/unit/daemon.mk
 include tests/unit/feed.mk
+include tests/unit/proof.mk
 include tests/unit/store.mk
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -20,4 +21,4 @@ endif
 
 include tests/tools/local.mk
 
-EXTRA_DIST += tests/run tests/lib.sh tests/daemon tests/fault tests/hostile tests/scenario
+EXTRA_DIST += tests/run tests/lib.sh tests/data tests/daemon tests/fault tests/hostile tests/scenario

@@ -13,25 +13,7 @@ import shutil
 import subprocess
 import time
 
-from harness import Daemon, median, say, table, verdict
-
-CHUNK_BYTES = 1 << 20
-
-
-def make_source(path, size_bytes):
-    """Not compressible, and no block like another."""
-    with open(path, "wb") as f:
-        left = size_bytes
-        while left > 0:
-            left -= f.write(os.urandom(min(CHUNK_BYTES, left)))
-        f.flush()
-        os.fsync(f.fileno())
-
-
-def warm(path):
-    with open(path, "rb", buffering=0) as f:
-        while f.read(CHUNK_BYTES):
-            pass
+from harness import Daemon, fill, median, need_space, read_pass, say, table, verdict
 
 
 def with_cp(source, folder, _):
@@ -57,32 +39,31 @@ def with_filedup(source, folder, options):
 
 def run(folder, options):
     source = folder / "source"
-    size_bytes = options.size * (1 << 20)
-    if shutil.disk_usage(folder).free < 4 * size_bytes:
-        raise RuntimeError(f"{folder}: {4 * options.size} MiB of free space are needed")
-    make_source(source, size_bytes)
+    size_bytes = (options.size or 1024) << 20
+    need_space(folder, 4 * size_bytes)
+    fill(source, size_bytes, random)
     contenders = {"cp --reflink=never + fsync": with_cp, "filedup add + sync": with_filedup}
     samples = {name: [] for name in contenders}
     for number in range(options.runs):
         for name in random.sample(list(contenders), len(contenders)):
-            warm(source)
+            read_pass(source)
             os.sync()
             samples[name].append(contenders[name](source, folder / "target", options))
             shutil.rmtree(folder / "target")
             os.sync()
         say(f"first backup: run {number + 1} of {options.runs}: " +
             ", ".join(f"{name} {times[-1]:.2f} s" for name, times in samples.items()))
-    return report(samples, options)
+    return report(samples, size_bytes >> 20, options)
 
 
-def report(samples, options):
+def report(samples, size_mib, options):
     rows = []
     for name, times in samples.items():
         rows.append([name, f"{median(times):.2f} ({min(times):.2f} to {max(times):.2f})",
-                     f"{options.size / median(times):.0f}"])
+                     f"{size_mib / median(times):.0f}"])
     cp, filedup = (median(times) for times in samples.values())
     ratio = cp / filedup
-    text = (f"### First backup of a file of {options.size} MiB\n\nSource in the page cache; "
+    text = (f"### First backup of a file of {size_mib} MiB\n\nSource in the page cache; "
             f"{options.runs} runs each, in shuffled order; medians, in brackets the range.\n\n")
     text += table(["", "s", "MiB/s"], rows)
     return text + f"\nSpeed against cp: {ratio:.2f} ({verdict(ratio, 0.7, at_most=False)}).\n"

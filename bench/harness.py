@@ -1,6 +1,7 @@
 """What the workloads share: a private daemon, statistics, tables."""
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import platform
@@ -14,6 +15,8 @@ import tempfile
 import time
 
 PATIENCE_SEC = 60
+CHUNK_BYTES = 1 << 20
+BLOCK_BYTES = 4096
 
 
 def now_ms():
@@ -58,11 +61,53 @@ class Daemon:
             return s.connect_ex(str(self.socket)) == 0
 
     def filedup(self, *arguments):
+        """What it prints; a failure ends the benchmark."""
         done = subprocess.run([self.bindir / "filedup", *arguments], env=self.environment,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                              capture_output=True, text=True)
         if done.returncode != 0:
-            raise RuntimeError(f"filedup {' '.join(map(str, arguments))}: exit "
-                               f"{done.returncode}\n{done.stdout}\n{self.log_path.read_text()}")
+            raise RuntimeError(f"filedup {' '.join(map(str, arguments))}: exit {done.returncode}\n"
+                               f"{done.stdout}{done.stderr}\n{self.log_path.read_text()}")
+        return done.stdout
+
+    @property
+    def store(self):
+        """The folder of the default store, made at the first backup."""
+        return next(self.folder.rglob("store.conf")).parent
+
+    def _pids(self):
+        """The daemon's and its roles'."""
+        found = [self.process.pid]
+        for pid in found:
+            for children in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+                with contextlib.suppress(OSError):
+                    found += map(int, children.read_text().split())
+        return found
+
+    def _effort(self):
+        """CPU time in ns and bytes written by all of them, and whether one waits for a disk."""
+        cpu, written, waits = 0, 0, False
+        for pid in self._pids():
+            with contextlib.suppress(OSError):
+                for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                    cpu += int((task / "schedstat").read_text().split()[0])
+                    waits |= (task / "stat").read_text().rsplit(")", 1)[1].split()[0] == "D"
+                io = pathlib.Path(f"/proc/{pid}/io").read_text()
+                written += int(io.split("\nwrite_bytes: ")[1].split()[0])
+        return cpu, written, waits
+
+    def settle(self):
+        """Waits until it does nothing any more: what is durable has been applied, too. How long it
+        was at work, without the half second that it takes to be sure."""
+        quiet, last = 0, self._effort()
+        start = end = time.monotonic()
+        while quiet < 10:
+            time.sleep(0.05)
+            now = self._effort()
+            busy = now[2] or now[1] != last[1] or now[0] - last[0] > 1000000
+            quiet = 0 if busy else quiet + 1
+            last = now
+            end = time.monotonic() if busy else end
+        return end - start
 
     def listen(self):
         self.listener = Lines([self.bindir / "bench" / "durable-listener", self.socket])
@@ -137,6 +182,76 @@ def spread(rounds, function):
 
 def median(samples):
     return statistics.median(samples)
+
+
+def fill(path, size_bytes, source):
+    """A file of random bytes, written back: not compressible, and no block like another."""
+    with open(path, "wb") as f:
+        for offset in range(0, size_bytes, CHUNK_BYTES):
+            f.write(source.randbytes(min(CHUNK_BYTES, size_bytes - offset)))
+        f.flush()
+        os.fsync(f.fileno())
+
+
+def change(path, count, source, mtime_sec=None):
+    """Rewrites so many random blocks of 4 KiB in place. When close() was called, and when it had
+    returned."""
+    fd = os.open(path, os.O_WRONLY)
+    for block in source.sample(range(os.fstat(fd).st_size // BLOCK_BYTES), count):
+        os.pwrite(fd, source.randbytes(BLOCK_BYTES), block * BLOCK_BYTES)
+    if mtime_sec is not None:
+        os.utime(fd, (mtime_sec, mtime_sec))
+    called = now_ms()
+    os.close(fd)
+    return called, now_ms()
+
+
+def read_pass(path):
+    """Seconds to read all of it, into one buffer: what the page cache gives at best."""
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    fd = os.open(path, os.O_RDONLY)
+    offset, start = 0, time.monotonic()
+    while (got := os.preadv(fd, [buffer], offset)) > 0:
+        offset += got
+    took = time.monotonic() - start
+    os.close(fd)
+    return took
+
+
+def digest(path):
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "blake2b").hexdigest()
+
+
+def space(folder):
+    """Bytes on the disk: blocks, not sizes; a file of several names once."""
+    seen = {}
+    for top, _, names in os.walk(folder):
+        for name in [top, *(os.path.join(top, n) for n in names)]:
+            st = os.lstat(name)
+            seen[st.st_dev, st.st_ino] = st.st_blocks * 512
+    return sum(seen.values())
+
+
+def installed(*programs):
+    """Those that are; the others are named, since a table without them proves less."""
+    missing = [p for p in programs if not shutil.which(p)]
+    for program in missing:
+        say(f"*** {program} is not installed: NOT measured against it")
+    return [p for p in programs if p not in missing], missing
+
+
+def without(missing):
+    return f" Not installed here, and so not measured: {', '.join(missing)}." if missing else ""
+
+
+def mib(n_bytes):
+    return f"{n_bytes / (1 << 20):.0f}"
+
+
+def need_space(folder, size_bytes):
+    if shutil.disk_usage(folder).free < size_bytes:
+        raise RuntimeError(f"{folder}: {mib(size_bytes)} MiB of free space are needed")
 
 
 def table(header, rows):

@@ -3,10 +3,13 @@
 EXTRA_DIST += \
 	bench/README.md \
 	bench/close_to_durable.py \
+	bench/delta.py \
 	bench/first_backup.py \
 	bench/harness.py \
+	bench/history.py \
 	bench/results/foundation.md \
-	bench/run
+	bench/run \
+	bench/verify.py
 
 EXTRA_PROGRAMS = bench/durable-listener
 CLEANFILES += bench/durable-listener
@@ -17,4 +20,4 @@ BENCH_FLAGS =
 
 .PHONY: bench
 bench: all bench/durable-listener
-	$(srcdir)/bench/run --bindir $(abs_builddir) --results $(srcdir)/bench/results/foundation.md $(BENCH_FLAGS)
+	$(srcdir)/bench/run --bindir $(abs_builddir) --results $(srcdir)/bench/results $(BENCH_FLAGS)

@@ -10,6 +10,9 @@
  * believed as far as any file's content would be: its type is checked, a descriptor must lead to a
  * regular file, and what is restored from it is checked against the sums after it was written.
  *
+ * Root's own is what only root can have made: a folder of root's that nobody else may write to. It is
+ * judged by its descriptor, and read through the same: its path may lead elsewhere a moment later.
+ *
  * The child needs no account (a disk may come from another machine), and no path: the folder is
  * opened before the switch.
  */
@@ -42,6 +45,7 @@ struct Parser {
     uid_t owner;
     gid_t group;
     gboolean trusted;
+    Fd folder;           /* by which root reads a store of root's */
     StoreReader *reader; /* in this process; or: */
     pid_t pid;
     Fd socket;
@@ -255,13 +259,33 @@ start_child(Parser *p, const char *folder, int folder_fd, const struct stat *st,
            throw_error(error, FILEDUP_ERROR_DAMAGED, "the store has no valid uuid");
 }
 
+/* In this process. Root goes through the descriptor that has been judged. */
+static gboolean
+open_here(Parser *p, const char *folder, GError **error)
+{
+    g_autofree char *held = g_strdup_printf("/proc/self/fd/%d", p->folder);
+    g_autofree char *shown = path_escape(folder);
+    g_autofree char *prefix = g_strdup_printf("store '%s': ", held);
+    g_autoptr(GError) failed = NULL;
+
+    /* Where there is no such folder, the reader says why. */
+    p->reader = store_reader_open(p->folder >= 0 && geteuid() == 0 ? held : folder, &failed);
+    if (p->reader)
+        return TRUE;
+    if (g_str_has_prefix(failed->message, prefix))
+        return throw_error(error, (FiledupError) failed->code, "store '%s': %s", shown,
+                           failed->message + strlen(prefix));
+    g_propagate_error(error, g_steal_pointer(&failed));
+    return FALSE;
+}
+
 Parser *
 parser_open(const char *folder, GError **error)
 {
     g_autoptr(Parser) p = g_new0(Parser, 1);
     struct stat st = {.st_uid = geteuid()};
 
-    p->socket = -1;
+    p->socket = p->folder = -1;
     g_auto(Fd) folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder_fd >= 0 && fstat(folder_fd, &st) < 0) {
         throw_errno(error, "fstat of the store");
@@ -272,8 +296,16 @@ parser_open(const char *folder, GError **error)
     p->trusted = geteuid() != 0 || st.st_uid == 0;
     if (!p->trusted)
         return start_child(p, folder, folder_fd, &st, error) ? g_steal_pointer(&p) : NULL;
-    p->reader = store_reader_open(folder, error); /* and says why, if there is none */
-    if (!p->reader)
+    if (geteuid() == 0 && folder_fd >= 0 && (st.st_mode & (S_IWGRP | S_IWOTH))) {
+        g_autofree char *shown = path_escape(folder);
+        throw_error(error, FILEDUP_ERROR_REFUSED,
+                    "store '%s': it is root's, but others may write to it, and root would believe "
+                    "what they wrote: chmod go-w it, if it is a store of yours",
+                    shown);
+        return NULL;
+    }
+    p->folder = fd_steal(&folder_fd);
+    if (!open_here(p, folder, error))
         return NULL;
     p->uuid = g_strdup(store_reader_uuid(p->reader));
     return g_steal_pointer(&p);
@@ -289,6 +321,7 @@ parser_close(Parser *p)
         while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR)
             ;
     store_reader_close(p->reader);
+    fd_clear(fd_steal(&p->folder));
     g_free(p->uuid);
     g_free(p);
 }

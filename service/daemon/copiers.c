@@ -178,6 +178,25 @@ is_last(MessageType type)
            type == MESSAGE_COPIER_RESTORED || type == MESSAGE_COPIER_DISCARDED;
 }
 
+/* Who asked takes the answer apart, and must not be given another one's. */
+static gboolean
+suits(MessageType answer, MessageType asked)
+{
+    switch (answer) {
+    case MESSAGE_COPIER_INSPECTED:
+        return asked == MESSAGE_DAEMON_INSPECT;
+    case MESSAGE_COPIER_STAGE:
+    case MESSAGE_COPIER_CAPTURED:
+        return asked == MESSAGE_DAEMON_CAPTURE;
+    case MESSAGE_COPIER_RESTORED:
+        return asked == MESSAGE_DAEMON_RESTORE;
+    case MESSAGE_COPIER_DISCARDED:
+        return asked == MESSAGE_DAEMON_DISCARD;
+    default:
+        return answer == MESSAGE_COPIER_PROGRESS;
+    }
+}
+
 static void
 on_copier_end(Copier *copier)
 {
@@ -218,7 +237,7 @@ on_link(G_GNUC_UNUSED Link *link, Message *m, gpointer data)
                                           m->type == MESSAGE_COPIER_STAGE))
         return; /* what a killed one had still to say */
     g_variant_get_child(m->body, 0, "t", &number);
-    if (number != copier->job->number) {
+    if (number != copier->job->number || !suits(m->type, copier->job->type)) {
         g_warning("copier %d answers a job that it does not have", (int) link_pid(copier->link));
         kill_copier(copier);
         return;
@@ -227,6 +246,7 @@ on_link(G_GNUC_UNUSED Link *link, Message *m, gpointer data)
     if (m->type == MESSAGE_COPIER_PROGRESS)
         return;
     if (!is_last(m->type)) {
+        g_clear_handle_id(&copier->timer, g_source_remove); /* until copiers_send(): it waits */
         if (copier->job->func)
             copier->job->func(number, m, NULL, FALSE, copier->job->data);
         return;

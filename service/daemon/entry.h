@@ -74,6 +74,7 @@ typedef struct Target {
     guint64  asking_job;
     guint64  durable_generation; /* everything up to it is durable there             */
     char    *error;              /* why the last append failed, or NULL              */
+    guint    tried;              /* the entry's attempt that was for it, the last one */
 
     StoredState state;
     FileStat    stat;

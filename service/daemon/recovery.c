@@ -38,6 +38,7 @@
 struct Recovery {
     Entry *entry;
     gint64 asked_usec;
+    guint patience; /* ends the waiting for a store that opens */
     uid_t caller;
     RestoreFlags flags;
     guint64 point;
@@ -62,6 +63,7 @@ struct Recovery {
 static void
 recovery_free(Recovery *r)
 {
+    g_clear_handle_id(&r->patience, g_source_remove);
     g_clear_error(&r->result.error);
     g_free(r->result.store);
     g_free(r->result.left);
@@ -480,6 +482,16 @@ recovery_run_next(G_GNUC_UNUSED Schedule *s, Entry *e)
     return TRUE;
 }
 
+static gboolean
+on_impatient(gpointer data)
+{
+    Recovery *r = data;
+
+    r->patience = 0;
+    schedule_look(r->entry->schedule, r->entry);
+    return G_SOURCE_REMOVE;
+}
+
 void
 recovery_request(Entry *e, uid_t caller, RestoreFlags flags, guint64 point, gint64 at_usec,
                  Store *store, int target_fd, RecoveryFunc func, gpointer data)
@@ -506,6 +518,7 @@ recovery_request(Entry *e, uid_t caller, RestoreFlags flags, guint64 point, gint
         recovery_free(r);
         return;
     }
+    r->patience = g_timeout_add_seconds(OPENING_PATIENCE_SEC + 1, on_impatient, r);
     g_queue_push_tail(&e->requests, r);
     schedule_look(e->schedule, e);
 }

@@ -13,7 +13,8 @@
  *  (3) A file that a stuck copier has is left alone until that copier is dead; then its content is
  *      compared, whatever the time stamps say.
  *  (4) Targets that have different contents are served one after another, each with what changed since
- *      its own; where that saves nothing, they get the whole file together.
+ *      its own; where that saves nothing, they get the whole file together. Who was tried the longest
+ *      ago comes first: neither a busy file nor a store that takes nothing keeps another one waiting.
  *  (5) A file's absence is a deletion only when it was seen twice, DELETION_SETTLE apart, in a folder
  *      on the recorded file system.
  */
@@ -154,18 +155,35 @@ rest(Entry *e, gint64 duration_usec)
         delay(e, pause);
 }
 
+/* What one store takes does not end the failure of another one. */
+static gboolean
+another_fails(const Entry *e)
+{
+    for (guint i = 0; i < e->targets->len; i++) {
+        const Target *t = e->targets->pdata[i];
+        if (t->error && store_is_ready(t->store) && t->tried != e->attempts)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static void
 count_success(Entry *e, const TransferResult *r)
 {
+    e->unstable = 0;
+    e->gone_since_usec = 0;
+    g_clear_pointer(&e->writer, g_free);
+    e->young = r->started_real_usec * 1000 - r->stat.ctime_ns < YOUNG * 1000;
+    if (another_fails(e)) {
+        delay(e, backoff(RETRY_MIN, MAX(e->failures, 1) - 1, RETRY_MAX));
+        return;
+    }
     if (e->told_failed) /* however its failure ended */
         event_backup_recovered(e);
     e->told_failed = FALSE;
-    e->failures = e->unstable = 0;
+    e->failures = 0;
     e->result = RESULT_OK;
-    e->gone_since_usec = 0;
     entry_set_error(e, NULL);
-    g_clear_pointer(&e->writer, g_free);
-    e->young = r->started_real_usec * 1000 - r->stat.ctime_ns < YOUNG * 1000;
     e->current_usec = r->started_real_usec;
     rest(e, r->duration_usec);
 }
@@ -217,8 +235,10 @@ on_appended(Schedule *s, Entry *e, const TransferResult *r)
 static void
 mark_unchanged(Entry *e, const TransferResult *r)
 {
-    for (guint i = 0; i < r->n_targets; i++)
+    for (guint i = 0; i < r->n_targets; i++) {
+        g_clear_pointer(&r->targets[i].target->error, g_free);
         target_set_durable(r->targets[i].target, e, e->capture_generation, e->capture_usec);
+    }
 }
 
 /* Nobody closes the file, but it has stood still for a while. */
@@ -311,8 +331,9 @@ on_transfer(const TransferResult *r, gpointer data)
         }
     for (guint i = 0; i < e->targets->len; i++) { /* invariant 4: the others at once */
         const Target *t = e->targets->pdata[i];
-        if (e->failures == 0 && e->unstable == 0 && store_is_ready(t->store) && t->known &&
-            t->durable_generation < e->capture_generation && r->outcome != CAPTURE_GONE)
+        gboolean its_turn = r->appended && !t->error && t->tried != e->attempts;
+        if ((e->failures == 0 || its_turn) && e->unstable == 0 && store_is_ready(t->store) &&
+            t->known && t->durable_generation < e->capture_generation && r->outcome != CAPTURE_GONE)
             e->not_before_usec = g_get_monotonic_time();
     }
     s->events.settled(e, s->data);
@@ -342,25 +363,43 @@ common_record(const GPtrArray *targets)
     return first;
 }
 
-/* Leaves those in the array whose content is the first one's, if what changed since then is likely to
- * be little against the whole file. TRUE: it is, and they have one content. (invariant 4) */
+static gboolean
+can_be_base(const Target *t)
+{
+    return t->state == STORED_CURRENT && t->has_hash && !t->send_whole &&
+           t->stat.size_bytes > TRANSFER_RANGES_MIN;
+}
+
+/* Whose turn it is. */
+static const Target *
+find_next(const GPtrArray *targets)
+{
+    const Target *next = targets->pdata[0];
+
+    for (guint i = 1; i < targets->len; i++) {
+        const Target *t = targets->pdata[i];
+        if (t->tried < next->tried ||
+            (t->tried == next->tried && can_be_base(t) && !can_be_base(next)))
+            next = t;
+    }
+    return next;
+}
+
+/* Leaves those in the array whose content is that of the one whose turn it is, if what changed since
+ * then is likely to be little against the whole file; else those that need the whole. TRUE: the
+ * first, and they have one content. (invariant 4) */
 static gboolean
 keep_alike(GPtrArray *targets)
 {
-    const Target *base = NULL;
+    const Target *base = find_next(targets);
+    gboolean ranges = can_be_base(base);
 
-    for (guint i = 0; i < targets->len && !base; i++) {
+    for (guint i = targets->len; i-- > 0;) {
         const Target *t = targets->pdata[i];
-        if (t->state == STORED_CURRENT && t->has_hash && !t->send_whole &&
-            t->stat.size_bytes > TRANSFER_RANGES_MIN)
-            base = t;
-    }
-    if (!base)
-        return FALSE;
-    for (guint i = targets->len; i-- > 0;)
-        if (((Target *) targets->pdata[i])->send_whole || !has_same_record(base, targets->pdata[i]))
+        if (ranges ? !can_be_base(t) || !has_same_record(base, t) : can_be_base(t))
             g_ptr_array_remove_index(targets, i);
-    return TRUE;
+    }
+    return ranges;
 }
 
 static gboolean
@@ -436,6 +475,8 @@ start_transfer(Schedule *s, Entry *e)
         .ranges = ranges,
         .targets = targets,
     };
+    for (guint i = 0; i < targets->len; i++)
+        ((Target *) targets->pdata[i])->tried = e->attempts + 1;
     e->capture_usec = g_get_real_time();
     e->capture_generation = e->generation;
     e->last_job = JOB_BACKUP;

@@ -77,21 +77,27 @@ set_state(Store *store, StoreState state, const char *note)
         store->stores->func(store, store->stores->data);
 }
 
+/* An answer may make another one unwanted: each is looked for when its turn comes. What is asked for
+ * meanwhile is not failed here. */
 static void
 fail_requests(Store *store)
 {
-    g_autoptr(GHashTable) requests = g_steal_pointer(&store->requests);
+    g_autofree guint64 *jobs = g_new(guint64, g_hash_table_size(store->requests) + 1);
     g_autoptr(GError) error = NULL;
     GHashTableIter iter;
-    gpointer value;
+    gpointer key;
+    guint n = 0;
 
-    store->requests = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     throw_error(&error, FILEDUP_ERROR_AGAIN, "store \"%s\" is not available%s%s", store->name,
                 store->note && store->note[0] ? ": " : "", store->note ? store->note : "");
-    g_hash_table_iter_init(&iter, requests);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        Request *r = value;
-        r->func(store, NULL, error, r->data);
+    g_hash_table_iter_init(&iter, store->requests);
+    while (g_hash_table_iter_next(&iter, &key, NULL))
+        jobs[n++] = *(const guint64 *) key;
+    for (guint i = 0; i < n; i++) {
+        g_autofree gpointer owned = NULL;
+        g_autofree Request *r = NULL;
+        if (g_hash_table_steal_extended(store->requests, &jobs[i], &owned, (gpointer *) &r))
+            r->func(store, NULL, error, r->data);
     }
 }
 

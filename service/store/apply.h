@@ -23,6 +23,7 @@ typedef struct Store {
     Packs   *packs;
     GHashTable *mixed;   /* names of mirrors that may be in the middle of an update */
     Footer  *unfinished; /* of a prepared batch that the catalog has not: it is done first */
+    gboolean pack_missing; /* one that the catalog names: what others hold may be a copy of it */
 } Store;
 
 /* After layout, catalog and journal (which fills `pending`), before anything is accepted: opens the
@@ -58,6 +59,9 @@ gboolean apply_file(Store *s, const char *path, GError **error);
  * others they come from image_build. */
 GBytes *store_sums(Catalog *catalog, int staged_fd, const FileView *v, const Point *p,
                    GError **error);
+
+/* journal_compact, and the catalog learns of it: a journal from before is not taken for this one. */
+JournalRoom store_compact_journal(Store *s, GError **error);
 
 /* It is a file as it is: mirror_open and store_sums have it, no image need be built. */
 gboolean store_is_plain(const FileView *v, const Point *p);

@@ -390,6 +390,17 @@ catalog_set_open(Catalog *c, guint32 incarnation, const char *boot_id, guint64 l
 }
 
 gboolean
+catalog_set_incarnation(Catalog *c, guint32 incarnation, GError **error)
+{
+    g_autoptr(Statement) s = statement(c, "UPDATE state SET incarnation = ?", error);
+
+    if (!s)
+        return FALSE;
+    bind_u64(s, 1, incarnation);
+    return statement_step(c, s, error) == 0;
+}
+
+gboolean
 catalog_set_lost(Catalog *c, GError **error)
 {
     return catalog_run(c, "UPDATE state SET clean = -1", error);
@@ -416,8 +427,8 @@ catalog_set_rebuilt(Catalog *c, guint64 applied, guint32 incarnation, guint64 la
 gboolean
 catalog_set_clean(Catalog *c, guint64 applied, GError **error)
 {
-    g_autoptr(Statement) s =
-        statement(c, "UPDATE state SET applied = max(applied, ?), clean = 1", error);
+    g_autoptr(Statement) s = statement(
+        c, "UPDATE state SET applied = max(applied, ?), clean = iif(clean < 0, -1, 1)", error);
 
     if (!s)
         return FALSE;

@@ -41,9 +41,10 @@ gboolean catalog_state(Catalog *c, CatalogState *ret_state, GError **error);
  * to last_seq are KEPT_BOOT when they are superseded. */
 gboolean catalog_set_open(Catalog *c, guint32 incarnation, const char *boot_id, guint64 last_seq,
                           GError **error);
+gboolean catalog_set_incarnation(Catalog *c, guint32 incarnation, GError **error); /* that alone */
 gboolean catalog_set_clean(Catalog *c, guint64 applied, GError **error);
 
-/* For the next opening to say that there was damage; catalog_set_open clears it. */
+/* For the next opening to say that there was damage; only catalog_set_open clears it. */
 gboolean catalog_set_lost(Catalog *c, GError **error);
 
 /* Made anew by rebuild.c: as set_lost; and contents up to last_seq are KEPT_BOOT when they are

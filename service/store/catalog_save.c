@@ -233,7 +233,11 @@ save_point(Catalog *c, const FileView *v, const Point *p, GError **error)
 
     if (!s)
         return FALSE;
-    g_assert(p->place == POINT_IN_HISTORY || p->place == POINT_IN_UNDO);
+    if (p->place != POINT_IN_HISTORY && p->place != POINT_IN_UNDO)
+        return throw_error(error, FILEDUP_ERROR_FATAL,
+                           "catalog: it is older than the journal and the packs beside it (a copy put "
+                           "back, or a disk that lost what it had synced): 'filedup store rebuild' "
+                           "makes a new one");
     path_split(v->path, &folder, &name);
     bind_u64(s, 1, p->id);
     bind_u64(s, 2, v->id);

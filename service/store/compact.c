@@ -16,6 +16,9 @@
  *  (3) The pack that is being filled is no candidate, and files that are busy (thin.c) stay where
  *      they are.
  *
+ *  (4) While a pack that the catalog names is missing, none is given up by itself: what nobody seems to
+ *      need may be the only copy of what was in that one (store.c).
+ *
  * CRASH POINTS  compact-begin, compact-prepared, compact-saved, compact-removed; pack-... (pack.c)
  */
 
@@ -138,7 +141,7 @@ move_file(Move *m, guint64 file, GError **error)
 
     if (!v || !thin_is_busy(m->store, v, &busy, error))
         return FALSE;
-    if (busy) { /* invariant 4 */
+    if (busy) { /* invariant 3 */
         m->left = TRUE;
         return TRUE;
     }
@@ -174,7 +177,7 @@ move_all(Move *m, GError **error)
     return TRUE;
 }
 
-/* ---- what the pack says (invariant 3) ---- */
+/* ---- what the pack says ---- */
 
 static void
 hear_file(Move *m, const FooterFile *f)
@@ -444,7 +447,7 @@ candidates(Store *s, GError **error)
 
     for (guint i = packs ? packs->len : 0; i-- > 0;) {
         const CatalogPackUse *use = &g_array_index(packs, CatalogPackUse, i);
-        if (use->length_bytes == 0 || use->held || use->id == newest || /* invariant 4 */
+        if (use->length_bytes == 0 || use->held || use->id == newest || /* invariant 3 */
             live_share(use) >= 0.5 || packs_is_bad(s->packs, use->id))
             g_array_remove_index(packs, i);
     }
@@ -461,7 +464,7 @@ compact_step(Store *s, gboolean *ret_more, gboolean *ret_removed, GError **error
     *ret_more = FALSE;
     if (ret_removed)
         *ret_removed = FALSE;
-    if (s->unfinished)
+    if (s->unfinished || s->pack_missing) /* invariant 4 */
         return TRUE;
     g_autoptr(GArray) packs = candidates(s, error);
     if (!packs)

@@ -261,7 +261,7 @@ empty_journal(Store *s, GError **error)
     g_autoptr(GError) local = NULL;
 
     (void) journal_shrink(s->journal, 0); /* so that none of these is the new one */
-    switch (journal_compact(s->journal, s->pending, &local)) {
+    switch (store_compact_journal(s, &local)) {
     case JOURNAL_ROOM:
         (void) journal_shrink(s->journal, 0);
         if (journal_spares(s->journal) > 0) /* what is to go may be in them */

@@ -27,6 +27,7 @@
 
 #define SUMS_MAX_BYTES   ((gsize) 1 << 30)
 #define RANGES_MAX_BYTES ((gsize) 64 * 1024 * 1024)
+#define PROVE_MAX_BYTES  (G_GUINT64_CONSTANT(64) * 1024 * 1024) /* of a mirror, read in between */
 
 static void
 staged_free(gpointer data)
@@ -352,15 +353,17 @@ intake_write(Keeper *k, Intake *in, Head head, GError **error)
 }
 
 /* What a restore replaced is the newest content, and the mirror proves to have it: nothing is to be
- * stored, for that content outlasts the restore as a point of the chain. */
+ * stored, for that content outlasts the restore as a point of the chain. Of a large one that is not
+ * found out: everybody would wait while its mirror is read. */
 static gboolean
 is_stored_already(Keeper *k, const Intake *in, Unacked *ret_known)
 {
     const Capture *c = &in->capture;
     g_auto(Newest) newest = {0};
 
-    if (c->cause != CAUSE_BEFORE_RESTORE || !keeper_apply(k, c->path, NULL) ||
-        !intake_newest(k, c->path, &newest, NULL) || !newest.view)
+    if (c->cause != CAUSE_BEFORE_RESTORE || c->size_bytes > PROVE_MAX_BYTES ||
+        !keeper_apply(k, c->path, NULL) || !intake_newest(k, c->path, &newest, NULL) ||
+        !newest.view)
         return FALSE;
     const Point *p = newest.view->current;
     g_auto(Fd) fd = mirror_open(k->store.layout->root, newest.view, p, NULL);

@@ -37,6 +37,7 @@ typedef struct Head {
     guint64 file;
     guint64 content; /* the newest content's id; 0: there is none */
     guint64 size_bytes;
+    guint64 emptied_bytes; /* of the content before, if the newest is fuzzy and has none */
     guint32 suspicion;
 } Head;
 

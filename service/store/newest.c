@@ -40,6 +40,10 @@ head_find(Keeper *k, const char *path, Head *ret_head, GError **error)
         ret_head->content = v->current->id;
         ret_head->size_bytes = v->current->size_bytes;
     }
+    const Point *stable = v->current && v->current->size_bytes == 0 && view_stable_point(v)
+                              ? view_point(v, view_stable_point(v))
+                              : NULL;
+    ret_head->emptied_bytes = stable ? stable->size_bytes : 0;
     return TRUE;
 }
 
@@ -47,10 +51,15 @@ void
 head_remember(Keeper *k, const Transaction *t, Head head)
 {
     if (capture_has_content(&t->capture) && t->capture.cause != CAUSE_BEFORE_RESTORE) {
+        gboolean emptied = t->capture.quality < QUALITY_STABLE && t->capture.size_bytes == 0;
+        guint64 before = head.size_bytes ? head.size_bytes : head.emptied_bytes;
+        head.emptied_bytes = emptied ? before : 0;
         head.content = t->seq;
         head.size_bytes = t->capture.size_bytes;
-        head.suspicion |= t->capture.suspicion;
+    } else if (t->capture.kind == APPEND_ATTRIBUTES && t->capture.quality >= QUALITY_STABLE) {
+        head.emptied_bytes = 0;
     }
+    head.suspicion |= t->capture.suspicion;
     if (g_hash_table_size(k->heads) >= HEADS_MAX)
         g_hash_table_remove_all(k->heads);
     g_hash_table_insert(k->heads, g_strdup(t->capture.path), g_memdup2(&head, sizeof head));

@@ -86,19 +86,13 @@ static gboolean
 compact(Keeper *k)
 {
     g_autoptr(GError) error = NULL;
-    JournalRoom room = journal_compact(k->store.journal, k->store.pending, &error);
-    g_autofree char *boot = layout_boot_id();
+    JournalRoom room = store_compact_journal(&k->store, &error);
 
     if (room == JOURNAL_FULL)
         return FALSE;
     k->changes++;
-    if (room == JOURNAL_ROOM &&
-        catalog_set_open(k->store.catalog, journal_incarnation(k->store.journal), boot,
-                         journal_last_seq(k->store.journal), &error) &&
-        (!k->lost || catalog_set_lost(k->store.catalog, &error)))
+    if (room == JOURNAL_ROOM)
         return TRUE;
-    if (room == JOURNAL_ROOM && g_error_matches(error, FILEDUP_ERROR, FILEDUP_ERROR_AGAIN))
-        return TRUE; /* without space: the catalog may be behind */
     keeper_fail(k, error);
     return FALSE;
 }

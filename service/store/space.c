@@ -126,6 +126,8 @@ compact_for_space(Keeper *k)
     guint64 id = 0, most = WORTH_BYTES;
     gboolean more = FALSE;
 
+    if (k->store.pack_missing) /* compact.c, invariant 4 */
+        return FALSE;
     for (guint i = 0; packs && i < packs->len; i++) {
         const CatalogPackUse *p = &g_array_index(packs, CatalogPackUse, i);
         guint64 live = MIN(p->live_bytes, p->saved_bytes);
@@ -156,7 +158,7 @@ thin_to_limit(Keeper *k, guint64 bytes)
     Thinning t = {0};
     gboolean more = FALSE;
 
-    if (!upkeep_now(k, &t.now))
+    if (k->store.pack_missing || !upkeep_now(k, &t.now)) /* nothing would come back of it */
         return FALSE;
     if (!thin_for_space(&k->store, &t, bytes, &more, &error)) {
         (void) upkeep_bearable(k, error);
@@ -207,6 +209,7 @@ limit_can_be_met(Keeper *k, guint64 wanted, guint64 *ret_bytes)
 {
     g_autoptr(GError) error = NULL;
     LayoutSpace disk, both;
+    CatalogTotals totals;
     RetentionNow now;
     guint64 could = 0;
 
@@ -215,7 +218,9 @@ limit_can_be_met(Keeper *k, guint64 wanted, guint64 *ret_bytes)
         both.free_bytes >= wanted || disk.free_bytes < wanted || !upkeep_now(k, &now))
         return FALSE;
     *ret_bytes = space_over_limit(k) + wanted - both.free_bytes;
-    if (thin_could_give(&k->store, &now, *ret_bytes, &could, &error))
+    if (catalog_totals(k->store.catalog, &totals, &error) && totals.history_bytes < *ret_bytes)
+        return FALSE; /* whatever may go of it */
+    if (!error && thin_could_give(&k->store, &now, *ret_bytes, &could, &error))
         return could >= *ret_bytes;
     (void) upkeep_bearable(k, error);
     return FALSE;
@@ -241,9 +246,8 @@ upkeep_make_space(Keeper *k, guint64 wanted)
         return FALSE;
     if (thin_some(k))
         return TRUE;
-    if (!k->failed &&
-        (space_compact(k) || compact_for_space(k) || journal_shrink(k->store.journal, 0) ||
-         is_free(k, wanted)))
+    if (!k->failed && (space_compact(k) || compact_for_space(k) ||
+                       journal_shrink(k->store.journal, 0) || is_free(k, wanted)))
         return TRUE;
     if (!k->failed && limit_can_be_met(k, wanted, &missing) &&
         thin_to_limit(k, MAX(missing, MIN(u->limit_bytes / 20, AHEAD_BYTES))))

@@ -80,16 +80,22 @@ suspect_bytes(Keeper *k, const Intake *in)
                               c->size_bytes, read_new, &new);
 }
 
-/* What is suspected already is not looked for again: it stands until somebody approves. */
+/* A file found empty while it was being written is compared with what was before that, once it stands
+ * still. What is suspected already is not looked for again: it stands until somebody approves. */
 void
 suspect(Keeper *k, Intake *in, const Head *head)
 {
     Capture *c = &in->capture;
 
-    if (!capture_has_content(c) || c->cause == CAUSE_BEFORE_RESTORE || head->content == 0)
+    guint64 before = head->size_bytes ? head->size_bytes : head->emptied_bytes;
+
+    if (head->content == 0 || c->cause == CAUSE_BEFORE_RESTORE)
         return;
-    c->suspicion = suspicion_of_sizes(head->size_bytes, c->size_bytes, c->quality);
-    if (!(head->suspicion & SUSPICION_ENCRYPTED) &&
+    if (c->kind == APPEND_ATTRIBUTES && head->size_bytes == 0) /* empty, and it stands still */
+        c->suspicion = suspicion_of_sizes(before, 0, c->quality);
+    else if (capture_has_content(c))
+        c->suspicion = suspicion_of_sizes(before, c->size_bytes, c->quality);
+    if (capture_has_content(c) && !(head->suspicion & SUSPICION_ENCRYPTED) &&
         suspicion_is_large(head->size_bytes, c->size_bytes))
         c->suspicion |= suspect_bytes(k, in);
     c->suspicion &= ~head->suspicion;

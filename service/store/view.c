@@ -15,6 +15,9 @@
  *      mirror's content (or the one that a prepared apply makes of it) is pending, that content is one
  *      of the chain, whatever becomes of it.
  *  (6) A row says that it fits an original (stat) only if that was seen with this very content.
+ *  (7) A content that nobody has seen stand still, and without a byte, is not what was before: the
+ *      content that a suspicion pins is the newest stable one then. (It may be raised by mere
+ *      attributes: the empty file, seen to stand still.)
  */
 
 #include "config.h"
@@ -80,16 +83,32 @@ end_kept_stable(FileView *v)
     }
 }
 
+/* Invariant 7. `old` is in the view's list, or not. */
+static Point *
+good_before(const FileView *v, Point *old)
+{
+    if (!old || old->size_bytes > 0 || old->quality >= QUALITY_STABLE)
+        return old;
+    for (guint i = v->points->len; i-- > 0;) {
+        Point *p = v->points->pdata[i];
+        if (p->quality >= QUALITY_STABLE && !point_is_beside(p))
+            return p;
+    }
+    return old;
+}
+
 static void
 suspect(FileView *v, const Transaction *t, Point *old)
 {
+    Point *good = good_before(v, old);
+
     if (t->capture.suspicion == 0)
         return;
     if (v->suspicion == 0) { /* what comes later is not what was good */
         v->suspicion_since_usec = t->time_usec;
-        v->suspicion_point = old ? old->id : 0;
-        if (old)
-            old->kept |= KEPT_SUSPICION;
+        v->suspicion_point = good ? good->id : 0;
+        if (good)
+            set_kept(good, good->kept | KEPT_SUSPICION);
     }
     v->suspicion |= t->capture.suspicion;
 }
@@ -192,6 +211,7 @@ fold_one(FileView *v, const Transaction *t)
         replace_current(v, t);
         v->state = STORED_CURRENT;
     } else if (c->kind == APPEND_ATTRIBUTES) {
+        suspect(v, t, v->current);
         change_attributes(v, c);
     } else if (c->kind == APPEND_MARK) {
         mark(v, c);

@@ -268,6 +268,82 @@ a_crash_at_any_step_loses_nothing(void)
 }
 
 static void
+keep_catalog(PointKit *p, const char *from, const char *to)
+{
+    g_autofree char *command =
+        g_strdup_printf("rm -f '%s/%s-wal' '%s/%s-shm'; cp '%s/%s' '%s/%s'", p->path, to, p->path,
+                        to, p->path, from, p->path, to);
+    const char *argv[] = {"sh", "-c", command, NULL};
+    CU_ASSERT_TRUE_FATAL(g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL,
+                                      NULL, NULL, NULL, NULL));
+}
+
+/* The pack that it names is gone: the only copy is where compaction put it, unknown to it. */
+static void
+a_catalog_from_before_a_compaction_finds_what_was_moved(void)
+{
+    PointKit p;
+
+    for (guint pending = 0; pending < 2; pending++) {
+        mostly_dead(&p);
+        pointkit_close(&p);
+        keep_catalog(&p, CATALOG_NAME, "kept");
+        pointkit_open(&p);
+        CU_ASSERT_EQUAL(compact_all(&p), 1);
+        CU_ASSERT_FALSE(has_pack(&p, 1));
+        if (pending) /* with a batch of apply behind it, which is to be done again */
+            (void) pointkit_change(&p, B, 0, 4096);
+        pointkit_close(&p);
+        keep_catalog(&p, "kept", CATALOG_NAME);
+        for (guint i = 0; i < 2; i++) {
+            pointkit_open(&p);
+            CU_ASSERT_EQUAL(p.kit.recovered_damage, i == 0);
+            if (i == 0)
+                CU_ASSERT_PTR_NOT_NULL(strstr(p.kit.recovered_note, "store rebuild"));
+            CU_ASSERT_FALSE(p.kit.store.pack_missing);
+            CU_ASSERT_EQUAL(pointkit_check(&p), pending ? 8 : 7);
+            pointkit_close(&p);
+        }
+        pointkit_open(&p);
+        pointkit_clear(&p);
+        g_autofree char *remove = g_strdup_printf("rm -rf '%s/store'", unit_folder());
+        CU_ASSERT_TRUE_FATAL(g_spawn_command_line_sync(remove, NULL, NULL, NULL, NULL));
+    }
+}
+
+static void
+while_a_pack_is_missing_none_is_given_up(void)
+{
+    PointKit p;
+    gboolean more = TRUE, removed = TRUE;
+
+    mostly_dead(&p);
+    g_autofree guint8 *data = g_malloc0(100000);
+    pointkit_noise(&p, data, 100000);
+    (void) pointkit_save(&p, "/srv/c.db", data, 100000);
+    for (guint i = 0; i < 3; i++)
+        (void) pointkit_change(&p, "/srv/c.db", 0, 50000);
+    roll(&p);
+    (void) pointkit_change(&p, B, 0, 4096);
+    pointkit_close(&p);
+    g_autofree char *pack = packfile_name(1);
+    g_autofree char *path = g_build_filename(p.path, "history", pack, NULL);
+    CU_ASSERT_EQUAL(unlink(path), 0);
+    pointkit_open(&p);
+    CU_ASSERT_TRUE(p.kit.store.pack_missing);
+    pointkit_policy(&p, "/srv/c.db", "", 0);
+    thin_all(&p); /* pack 2 is mostly dead by that */
+    CU_ASSERT_TRUE(compact_step(&p.kit.store, &more, &removed, NULL));
+    CU_ASSERT_FALSE(more || removed);
+    CU_ASSERT_TRUE(has_pack(&p, 2));
+    CU_ASSERT_EQUAL(unlink(path), -1);
+    p.kit.store.pack_missing = FALSE;
+    CU_ASSERT_EQUAL(compact_all(&p), 1); /* or the test shows nothing */
+    CU_ASSERT_FALSE(has_pack(&p, 2));
+    pointkit_clear(&p);
+}
+
+static void
 without_space_all_stays_as_it_was(void)
 {
     PointKit p;
@@ -465,6 +541,8 @@ static const UnitTest tests[] = {
     UNIT_TEST(no_number_of_a_pack_is_used_twice),
     UNIT_TEST(a_step_is_bounded),
     UNIT_TEST(a_crash_at_any_step_loses_nothing),
+    UNIT_TEST(a_catalog_from_before_a_compaction_finds_what_was_moved),
+    UNIT_TEST(while_a_pack_is_missing_none_is_given_up),
     UNIT_TEST(without_space_all_stays_as_it_was),
     UNIT_TEST(a_file_with_something_pending_is_waited_for),
     UNIT_TEST(a_damaged_pack_is_left_alone_but_for_forgetting),

@@ -205,6 +205,26 @@ what_others_have_pending_is_not_lost_with_the_journal(void)
     pointkit_clear(&p);
 }
 
+/* Or a journal from before would be taken for this one. */
+static void
+the_catalog_knows_the_journal_that_was_written_anew(void)
+{
+    PointKit p;
+    CatalogState state = {0};
+    guint64 secret = leaky(&p);
+
+    (void) kit_append(&p.kit, "/srv/new", "pending", 7, CAUSE_FIRST, QUALITY_STABLE);
+    guint32 before = journal_incarnation(p.kit.store.journal);
+    CU_ASSERT_EQUAL(forget(&p, A, secret, FALSE), 1);
+    CU_ASSERT_TRUE(catalog_set_lost(p.kit.store.catalog, NULL));
+    CU_ASSERT_EQUAL(forget(&p, A, 0, FALSE), 3);
+    CU_ASSERT_TRUE(journal_incarnation(p.kit.store.journal) > before);
+    CU_ASSERT_TRUE(catalog_state(p.kit.store.catalog, &state, NULL));
+    CU_ASSERT_EQUAL(state.incarnation, journal_incarnation(p.kit.store.journal));
+    CU_ASSERT_TRUE(state.lost); /* nobody has heard of it yet */
+    pointkit_clear(&p);
+}
+
 static void
 what_cannot_be_forgotten_is_said(void)
 {
@@ -326,6 +346,7 @@ static const UnitTest tests[] = {
     UNIT_TEST(what_was_thinned_before_goes_too),
     UNIT_TEST(a_whole_file_in_history_goes),
     UNIT_TEST(what_others_have_pending_is_not_lost_with_the_journal),
+    UNIT_TEST(the_catalog_knows_the_journal_that_was_written_anew),
     UNIT_TEST(what_cannot_be_forgotten_is_said),
     UNIT_TEST(a_crash_at_any_step_leaves_no_secret_and_loses_nothing_else),
 };

@@ -255,6 +255,8 @@ a_redo_makes_no_good_sums_of_a_whole_file_that_has_rotted(void)
     g_auto(Fd) fd = open(path, O_WRONLY | O_CLOEXEC);
     CU_ASSERT_TRUE_FATAL(fd >= 0 && fd_pwrite_full(fd, "rotten", 6, 100000));
     kit_open(&k, store);
+    CU_ASSERT_TRUE(k.recovered_damage); /* whoever opens it hears of it */
+    CU_ASSERT_PTR_NOT_NULL(k.recovered_note);
     kit_apply_all(&k);
     kit_expect_bytes(&k, "/f", 0, three, 2 * MIB);
     CU_ASSERT_PTR_NULL(kit_try_content(&k, "/f", point, &error));
@@ -266,6 +268,25 @@ a_redo_makes_no_good_sums_of_a_whole_file_that_has_rotted(void)
     g_autoptr(GBytes) rotten = point_sums_read(read, 2 * MIB, NULL);
     CU_ASSERT_FALSE(sums && g_bytes_equal(sums, rotten));
     kit_close(&k);
+}
+
+/* As long as no opening has said it. */
+static void
+a_stop_in_order_does_not_hide_what_was_lost(void)
+{
+    g_autofree char *store = unit_path("store");
+    Kit k;
+
+    kit_open(&k, store);
+    CU_ASSERT_TRUE(catalog_set_lost(k.store.catalog, NULL));
+    CU_ASSERT_TRUE(catalog_set_clean(k.store.catalog, 0, NULL));
+    kit_close(&k);
+    for (guint i = 0; i < 2; i++) {
+        kit_open(&k, store);
+        CU_ASSERT_EQUAL(k.report.damage, i == 0);
+        CU_ASSERT_TRUE(catalog_set_clean(k.store.catalog, 0, NULL));
+        kit_close(&k);
+    }
 }
 
 /* Attributes of a content that was given up say nothing of the one before. */
@@ -377,6 +398,7 @@ static const UnitTest tests[] = {
     UNIT_TEST(a_forgotten_whole_file_goes_though_an_older_point_needs_bytes_of_it),
     UNIT_TEST(a_staged_content_whose_sums_are_gone_is_not_given_up),
     UNIT_TEST(a_redo_makes_no_good_sums_of_a_whole_file_that_has_rotted),
+    UNIT_TEST(a_stop_in_order_does_not_hide_what_was_lost),
     UNIT_TEST(attributes_of_a_lost_content_are_not_the_mirrors),
     UNIT_TEST(a_folder_in_mirrors_is_synced_until_a_mirror_is_known_in_it),
     UNIT_TEST(a_mirror_left_mixed_stays_listed_until_it_is_done),

@@ -322,6 +322,7 @@ for_space_the_oldest_of_all_files_go_first(void)
     Thinning t = {.now = pointkit_now(0)};
     guint64 a[5];
     guint8 data[20000] = {0};
+    guint64 could = 0;
     gboolean more = TRUE;
 
     pointkit_init(&p);
@@ -332,6 +333,11 @@ for_space_the_oldest_of_all_files_go_first(void)
         (void) pointkit_change(&p, "/b", 4096, 8192);
     }
     pointkit_name(&p, "/a", a[1], "kept");
+    CU_ASSERT_TRUE(thin_could_give(&p.kit.store, &t.now, G_MAXUINT64, &could, NULL));
+    CU_ASSERT_TRUE(could >= 5 * 8192 && could <= 8 * 8192); /* not what the named one needs */
+    CU_ASSERT_TRUE(thin_could_give(&p.kit.store, &t.now, 1, &could, NULL));
+    CU_ASSERT_TRUE(could >= 1 && could < 5 * 8192); /* no further than asked */
+    CU_ASSERT_EQUAL(pointkit_check(&p), 10);        /* it looks, and touches nothing */
     CU_ASSERT_TRUE(thin_for_space(&p.kit.store, &t, 1, &more, NULL));
     CU_ASSERT_TRUE(t.n_points >= 1 && t.n_points <= 3); /* the first two were zeros */
     CU_ASSERT_TRUE(t.bytes >= 1);
@@ -342,6 +348,8 @@ for_space_the_oldest_of_all_files_go_first(void)
     CU_ASSERT_TRUE(thin_for_space(&p.kit.store, &t, 1 << 30, &more, NULL));
     CU_ASSERT_TRUE(t.n_points > before);
     CU_ASSERT_EQUAL(t.n_points, 7); /* all but the newest two and the named one */
+    CU_ASSERT_TRUE(thin_could_give(&p.kit.store, &t.now, G_MAXUINT64, &could, NULL));
+    CU_ASSERT_EQUAL(could, 0);
     CU_ASSERT_EQUAL(pointkit_check(&p), 3);
     CU_ASSERT_TRUE(thin_for_space(&p.kit.store, &t, 1 << 30, &more, NULL));
     CU_ASSERT_FALSE(more);

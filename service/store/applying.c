@@ -52,7 +52,7 @@ GPtrArray *
 applying_get(int root_fd, GError **error)
 {
     g_autoptr(GPtrArray) mirrors = g_ptr_array_new_with_free_func(g_free);
-    g_auto(Fd) fd = openat(root_fd, APPLYING_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    g_auto(Fd) fd = openat(root_fd, APPLYING_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     g_autofree char *text = NULL;
 
     if (fd < 0 && errno == ENOENT)

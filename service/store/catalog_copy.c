@@ -41,7 +41,7 @@ catalog_copy_free(CatalogCopy *c)
 static gboolean
 copy_file(int root_fd, const char *name, const char *target, GError **error)
 {
-    g_auto(Fd) from = openat(root_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    g_auto(Fd) from = openat(root_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     g_auto(Fd) to = -1;
     g_autofree guint8 *buffer = g_malloc(COPY_BYTES);
     goffset at = 0;

@@ -280,7 +280,7 @@ start_from_mirror(Image *i, int root_fd, const FileView *v, GError **error)
 
     if (v->mirror_point == 0)
         return throw_error(error, FILEDUP_ERROR_DAMAGED, "what was changed is not in the store");
-    int fd = openat(root_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(root_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return throw_error(error, errno == ENOENT ? FILEDUP_ERROR_DAMAGED : error_from_errno(errno),
                            "'%s': %s", name, g_strerror(errno));
@@ -329,7 +329,7 @@ static gboolean
 start_from_whole(Image *i, int root_fd, const FileView *v, const Point *p, GError **error)
 {
     g_autofree char *name = mirror_history_path(v->id, p->whole, v->path);
-    int fd = openat(root_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(root_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) < 0) {

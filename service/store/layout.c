@@ -139,7 +139,7 @@ parse_conf(const char *text, char *ret_uuid, GError **error)
 static gboolean
 read_conf(int root, char *ret_uuid, GError **error)
 {
-    g_auto(Fd) fd = openat(root, CONF_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    g_auto(Fd) fd = openat(root, CONF_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     g_autofree char *text = g_malloc0(CONF_MAX_BYTES);
 
     if (fd < 0)
@@ -234,7 +234,7 @@ take_lock(Layout *l, LayoutMode mode, int *ret_errno, GError **error)
     gint64 start = g_get_monotonic_time();
     g_autoptr(GError) holder = NULL;
 
-    l->lock = openat(l->root, LOCK_NAME, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
+    l->lock = openat(l->root, LOCK_NAME, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     if (l->lock < 0) {
         *ret_errno = errno;
         return throw_errno(error, "opening the store's lock");

@@ -429,7 +429,7 @@ open_first(int root_fd, const char *const names[], guint n)
     int fd = -1;
 
     for (guint i = 0; i < n && fd < 0; i++)
-        fd = openat(root_fd, names[i], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        fd = openat(root_fd, names[i], O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     return fd;
 }
 

@@ -94,7 +94,7 @@ store_reader_close(StoreReader *r)
 static gboolean
 copy_file(int root_fd, const char *name, const char *target, GError **error)
 {
-    g_auto(Fd) from = openat(root_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    g_auto(Fd) from = openat(root_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     g_auto(Fd) to = -1;
     g_autofree guint8 *buffer = g_malloc(1024 * 1024);
     goffset at = 0;

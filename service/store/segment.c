@@ -239,8 +239,8 @@ read_header(Segment *s, const guint8 *block, gsize got, const char *uuid, GError
 Segment *
 segment_open(int journal_fd, const char *name, gboolean writable, const char *uuid, GError **error)
 {
-    g_auto(Fd) fd =
-        openat(journal_fd, name, (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC);
+    g_auto(Fd) fd = openat(journal_fd, name,
+                           (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     struct stat st;
     gboolean direct;
 

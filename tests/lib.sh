@@ -113,6 +113,13 @@ expect_text() {
     fail "the text \"$text\" is not there"
 }
 
+# COMMAND | says [GREP-OPTION...] PATTERN: reads to the end, so that COMMAND never writes into a closed pipe.
+says() {
+    local text
+    text=$(cat)
+    grep -q "$@" <<<"$text"
+}
+
 same() { cmp -- "$1" "$2" || fail "$1 and $2 differ"; }
 
 # --- the daemon -------------------------------------------------------------------------------------

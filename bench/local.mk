@@ -7,7 +7,7 @@ EXTRA_DIST += \
 	bench/first_backup.py \
 	bench/harness.py \
 	bench/history.py \
-	bench/results/foundation.md \
+	bench/results/foundation.md bench/results/store.md \
 	bench/run \
 	bench/verify.py
 
